@@ -1,0 +1,29 @@
+"""One exception tree. Every message says what was expected, what came, and what to do."""
+
+
+class StreetMaskError(Exception):
+    """The root: whatever StreetMask raises on purpose."""
+
+
+class FrameError(StreetMaskError):
+    """One frame cannot be used (no picture, truncated, too large); the stream it came in goes on."""
+
+
+class ConfigurationError(StreetMaskError):
+    """A setting is wrong. ``field`` names it, so that a caller can point at it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+class ArtifactError(StreetMaskError):
+    """A model folder is missing, damaged, or of another schema."""
+
+
+class DataError(StreetMaskError):
+    """A data set, checkpoint or input file is missing, empty or malformed."""
+
+
+class ServerError(StreetMaskError):
+    """The server could not start, be reached, or answer a call."""

@@ -1,0 +1,79 @@
+"""From bytes to pixels, and from a frame to the network input: the one way that all who predict share."""
+
+from io import BytesIO
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from scene.errors import FrameError
+
+RgbImage = NDArray[np.uint8]
+"""uint8 [H, W, 3], RGB."""
+
+MAX_PIXELS = 4096 * 2160
+"""The default limit of a frame: cinema 4K."""
+
+_MIN_SIDE = 16
+_END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+
+
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> RgbImage:
+    """Decode one JPEG or PNG file to uint8 RGB [H, W, 3]; orientation tags are ignored, as a camera stream has none.
+
+    The header is read and held against the limit before a pixel is decoded, so that a small file that claims a huge
+    picture costs nothing. Raises ``FrameError`` for whatever is empty, no picture, truncated or over the limit.
+    """
+    file_format, width, height = _read_header(data)
+    check_size((height, width), max_pixels)
+    if _END_MARKS[file_format] not in data[-4096:]:
+        raise FrameError(f"the {file_format} file of {len(data)} bytes is truncated: its end mark is missing")
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        pixels = None
+    if pixels is None or pixels.shape[:2] != (height, width):
+        raise FrameError(f"the {file_format} file does not decode to the {width}x{height} pixels of its header")
+    return cast(RgbImage, pixels)
+
+
+def decode_raw(data: bytes, size_hw: tuple[int, int], bgr: bool = False, max_pixels: int = MAX_PIXELS) -> RgbImage:
+    """View raw interleaved uint8 pixels of the stated (height, width) as RGB [H, W, 3]; BGR is turned round."""
+    check_size(size_hw, max_pixels)
+    height, width = size_hw
+    if len(data) != height * width * 3:
+        raise FrameError(f"a raw {width}x{height} frame has {height * width * 3} bytes, but {len(data)} came")
+    pixels = np.frombuffer(data, np.uint8).reshape(height, width, 3)
+    return cast(RgbImage, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)) if bgr else pixels
+
+
+def check_size(size_hw: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
+    """Raise ``FrameError`` unless both sides have at least 16 pixels and their product is within the limit."""
+    height, width = size_hw
+    if min(size_hw) < _MIN_SIDE:
+        raise FrameError(f"a frame needs at least {_MIN_SIDE}x{_MIN_SIDE} pixels, but {width}x{height} came")
+    if height * width > max_pixels:
+        raise FrameError(f"a frame may have {max_pixels} pixels, but {width}x{height} came; send it smaller")
+
+
+def network_input(image: RgbImage, size_hw: tuple[int, int]) -> RgbImage:
+    """Stretch the whole frame [H, W, 3] to the network's (height, width): bilinear, no letterbox, no antialiasing.
+
+    The arithmetic of the original's preprocessing (``F.interpolate`` with ``align_corners=False``), rounded to uint8.
+    """
+    height, width = size_hw
+    return cast(RgbImage, cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def _read_header(data: bytes) -> tuple[str, int, int]:
+    """(format, width, height) as the file's header claims them."""
+    if not data:
+        raise FrameError("the frame is empty: expected a JPEG or PNG file, or raw pixels with their size")
+    try:
+        with cast(Any, Image.open(BytesIO(data), formats=tuple(_END_MARKS))) as header:
+            return str(header.format), int(header.width), int(header.height)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise FrameError(f"the frame of {len(data)} bytes is no JPEG or PNG file, or its header is broken") from error

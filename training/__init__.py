@@ -1,0 +1,1 @@
+"""Training: data, augmentation, matching, losses, the loop and its evaluation."""

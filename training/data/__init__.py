@@ -1,0 +1,1 @@
+"""Where pictures and their instances come from. Torch-free: data is numpy until the loop."""
