@@ -1,0 +1,1 @@
+"""YOLACT++ in plain PyTorch: one file per box of the paper's figure."""

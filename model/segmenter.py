@@ -1,0 +1,86 @@
+"""The network with everything that follows it, from uint8 pictures to the arrays of the graph contract.
+
+Evaluation in training runs this module; export writes this module into the graph: so that both answer the same.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.anchors import make_anchors
+from model.detect import DetectSettings, RankedDetections, detect
+from model.masks import assemble_masks
+from model.yolact import Yolact, normalise
+from scene.image import RgbImage, network_input
+from scene.instances import Detections
+
+
+class GraphOutputs(NamedTuple):
+    """The graph contract for a batch of B with K rows each; rows from ``num`` on are zero.
+
+    num int32 [B]; boxes float32 [B, K, 4], xyxy in [0, 1]; scores float32 [B, K], falling; mask_scores float32 [B, K];
+    classes int32 [B, K] from 0; masks uint8 [B, K, h, w], 255 x probability.
+    """
+
+    num: Tensor
+    boxes: Tensor
+    scores: Tensor
+    mask_scores: Tensor
+    classes: Tensor
+    masks: Tensor
+
+
+class Segmenter(nn.Module):
+    """uint8 RGB [B, H, W, 3] of the network's size -> ``GraphOutputs``; no step of it leaves the device."""
+
+    def __init__(self, network: Yolact, settings: DetectSettings | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.settings = settings or DetectSettings()
+        self.anchors: Tensor
+        self.register_buffer("anchors", make_anchors(network.config), persistent=False)
+
+    def forward(self, image: Tensor) -> GraphOutputs:
+        """Normalise, run the network, suppress, assemble and rescore masks."""
+        outputs = self.network(normalise(image, self.network.config))
+        found = detect(outputs, self.anchors, self.settings)
+        soft = assemble_masks(outputs.prototypes, found.mask_coefficients, found.boxes_xyxy)
+        present = found.scores > 0
+        return GraphOutputs(
+            num=present.sum(dim=1).to(torch.int32),
+            boxes=found.boxes_xyxy.clamp(0, 1) * present[..., None].to(soft.dtype),
+            scores=found.scores,
+            mask_scores=self._rescore(soft, found),
+            classes=(found.classes * present).to(torch.int32),
+            masks=torch.round(soft * 255 * present[..., None, None].to(soft.dtype)).to(torch.uint8),
+        )
+
+    def _rescore(self, soft: Tensor, found: RankedDetections) -> Tensor:
+        """Class score times predicted mask IoU (YOLACT++, section 6.1), or the class score alone."""
+        if self.network.maskiou_net is None:
+            return found.scores
+        ious = self.network.maskiou_net(soft.flatten(0, 1)[:, None]).view(*found.scores.shape, -1)
+        return found.scores * ious.gather(2, found.classes[..., None]).squeeze(2)
+
+
+def to_detections(num: RgbImage, *rows: RgbImage) -> list[Detections]:
+    """The contract's six arrays as numpy -> one ``Detections`` a picture, without the padding."""
+    return [Detections(*(row[index, :count] for row in rows)) for index, count in enumerate(num)]
+
+
+class TorchPredictor:
+    """A torch ``Segmenter`` as the callable that evaluation takes: frames of any size in, detections out."""
+
+    def __init__(self, segmenter: Segmenter, device: torch.device | str = "cpu") -> None:
+        self.segmenter = segmenter.to(device).eval()
+        self.device = torch.device(device)
+
+    def __call__(self, frames: list[RgbImage]) -> list[Detections]:
+        """RGB frames uint8 [H, W, 3] -> their detections, boxes in [0, 1] of each frame."""
+        size_hw = self.segmenter.network.config.size_hw
+        batch = torch.from_numpy(np.stack([network_input(frame, size_hw) for frame in frames]))
+        with torch.inference_mode():
+            outputs = self.segmenter(batch.to(self.device))
+        return to_detections(*(tensor.cpu().numpy() for tensor in outputs))

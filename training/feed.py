@@ -1,0 +1,94 @@
+"""What the loop reads: an endless, seeded order of augmented pictures that a resumed run takes up where it stood."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from training.data.coco import CocoDataset
+from training.data.sample import Sample
+from training.matching import Targets
+from training.recipes import Recipe
+from training.transforms import augment
+
+
+class Batch(NamedTuple):
+    """Pictures uint8 [B, H, W, 3] and the truth of each, boxes in [0, 1]."""
+
+    images: Tensor
+    targets: list[Targets]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on another device."""
+        moved = [Targets(*(field.to(device, non_blocking=True) for field in target)) for target in self.targets]
+        return Batch(self.images.to(device, non_blocking=True), moved)
+
+
+class AugmentedPictures(Dataset[tuple[NDArray[np.uint8], Targets]]):
+    """Picture number n of a run: which one it is and how it is augmented follow from the seed and n alone.
+
+    With two data sets, a picture comes from the second with the probability ``recipe.source_share``.
+    """
+
+    def __init__(self, datasets: Sequence[CocoDataset], recipe: Recipe, size_hw: tuple[int, int], seed: int) -> None:
+        self.datasets = datasets
+        self.recipe = recipe
+        self.size_hw = size_hw
+        self.seed = seed
+
+    def __getitem__(self, number: int) -> tuple[NDArray[np.uint8], Targets]:
+        rng = np.random.default_rng([self.seed, number])
+        dataset = self.datasets[int(len(self.datasets) > 1 and rng.random() < self.recipe.source_share)]
+        sample = augment(dataset[int(rng.integers(len(dataset)))], self.recipe.augmentation, self.size_hw, rng)
+        return sample.image, to_targets(sample)
+
+
+class _Onwards(Sampler[int]):
+    def __init__(self, first: int, end: int) -> None:
+        self.numbers = range(first, end)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+def feed(pictures: AugmentedPictures, first_step: int, workers: int) -> DataLoader[Batch]:
+    """Batches from ``first_step`` to the recipe's last."""
+    batch, steps = pictures.recipe.batch, pictures.recipe.steps
+    return DataLoader(
+        pictures,  # type: ignore[arg-type]  # the collation turns pictures into a Batch
+        batch_size=batch,
+        sampler=_Onwards(first_step * batch, steps * batch),
+        num_workers=workers,
+        collate_fn=_collate,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_one_thread,
+    )
+
+
+def to_targets(sample: Sample) -> Targets:
+    """A sample's truth as tensors, boxes in [0, 1], crowds apart."""
+    height, width = sample.size_hw
+    boxes = torch.from_numpy(sample.boxes_xyxy / np.array([width, height, width, height], np.float32))
+    crowds = torch.from_numpy(sample.crowds)
+    single = ~crowds
+    classes, masks = torch.from_numpy(sample.classes), torch.from_numpy(sample.masks)
+    return Targets(boxes[single], classes[single], masks[single], boxes[crowds])
+
+
+def _collate(items: list[tuple[NDArray[np.uint8], Targets]]) -> Batch:
+    return Batch(torch.from_numpy(np.stack([image for image, _ in items])), [target for _, target in items])
+
+
+def _one_thread(_worker: int) -> None:
+    import cv2  # noqa: PLC0415  # in the worker's own process: the loop keeps its threads
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

@@ -1,0 +1,169 @@
+"""The training loop: steps, checkpoints from which it can be taken up again, and COCO AP on a held-out split."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from model.anchors import make_anchors
+from model.detect import DetectSettings
+from model.segmenter import Segmenter, TorchPredictor
+from model.yolact import Yolact, normalise
+from scene.errors import DataError
+from training.checkpoint import read_checkpoint, save_checkpoint
+from training.data.coco import CocoDataset
+from training.evaluate import Evaluation, evaluate
+from training.feed import AugmentedPictures, Batch, feed
+from training.losses import Losses, losses
+from training.recipes import Recipe
+
+LAST = "last.pt"
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Where and how often. ``device`` "auto" takes a GPU where there is one; intervals are in steps, 0 for never."""
+
+    folder: Path
+    device: str = "auto"
+    workers: int = 1
+    seed: int = 1
+    checkpoint_every: int = 250
+    evaluate_every: int = 1000
+    report_every: int = 20
+
+
+class Trainer:
+    """One run of a recipe on a network. ``run`` goes on from the folder's last checkpoint when there is one."""
+
+    def __init__(self, network: Yolact, recipe: Recipe, settings: RunSettings) -> None:
+        self.recipe = recipe
+        self.settings = settings
+        self.device = pick_device(settings.device)
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.anchors = make_anchors(network.config).to(self.device)
+        self.optimiser = torch.optim.SGD(
+            network.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+        self.step = 0
+
+    def run(self, datasets: list[CocoDataset], held_out: CocoDataset | None) -> Iterator[Evaluation]:
+        """Train to the recipe's last step; yields each evaluation on ``held_out`` as it is made."""
+        torch.manual_seed(self.settings.seed)
+        self.take_up()
+        pictures = AugmentedPictures(datasets, self.recipe, self.network.config.size_hw, self.settings.seed)
+        with SummaryWriter(self.settings.folder / "tensorboard") as writer, _progress() as progress:
+            bar = progress.add_task("training", total=self.recipe.steps, completed=self.step, loss="")
+            for batch in feed(pictures, self.step, self.settings.workers):
+                terms = self.train_step(batch.to(self.device))
+                self.step += 1
+                if self.step % self.settings.report_every == 0:
+                    progress.update(bar, completed=self.step, loss=self._report(terms, writer))
+                self._checkpoint_if_due()
+                if held_out is not None and self._due(self.settings.evaluate_every):
+                    yield self.evaluate(held_out, writer)
+
+    def train_step(self, batch: Batch) -> Losses:
+        """One forward, backward and update; raises ``DataError`` where the loss is no number any more."""
+        self.network.train()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.recipe.rate_at(self.step)
+        images = normalise(batch.images, self.network.config).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+            outputs = self.network(images)
+        terms = losses(
+            self.network,
+            type(outputs)(*(tensor.float() for tensor in outputs)),
+            self.anchors,
+            batch.targets,
+            self.recipe.losses,
+        )
+        self._update(terms.total)
+        return terms
+
+    def evaluate(self, held_out: CocoDataset, writer: SummaryWriter | None = None) -> Evaluation:
+        """COCO AP of the network as it stands, through the deployed module."""
+        predictor = TorchPredictor(Segmenter(self.network, DetectSettings()), self.device)
+        result = evaluate(predictor, held_out)
+        if writer is not None:
+            writer.add_scalar("ap/mask", result.mask.ap, self.step)
+            writer.add_scalar("ap/box", result.box.ap, self.step)
+        self._log({"step": self.step, **result.as_dict()})
+        return result
+
+    def take_up(self) -> None:
+        """Go on from the folder's last checkpoint, if it has one."""
+        path = self.settings.folder / LAST
+        if not path.is_file():
+            return
+        content = read_checkpoint(path)
+        self.network.load_state_dict(content["model"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        torch.set_rng_state(content["torch_rng"])
+        self.step = int(content["step"])
+
+    def save(self) -> None:
+        """Write the folder's last checkpoint."""
+        save_checkpoint(
+            self.settings.folder / LAST,
+            self.network,
+            step=self.step,
+            optimiser=self.optimiser.state_dict(),
+            torch_rng=torch.get_rng_state(),
+        )
+
+    def _update(self, total: Tensor) -> None:
+        if not bool(torch.isfinite(total)):
+            raise DataError(f"the loss is {total.item()} at step {self.step}; lower the learning rate and resume")
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
+        self.optimiser.step()
+
+    def _due(self, every: int) -> bool:
+        return bool(every) and (self.step % every == 0 or self.step == self.recipe.steps)
+
+    def _checkpoint_if_due(self) -> None:
+        if self._due(self.settings.checkpoint_every) or self.step == self.recipe.steps:
+            self.save()
+
+    def _report(self, terms: Losses, writer: SummaryWriter) -> str:
+        values = {name: float(value.detach()) for name, value in terms._asdict().items()}
+        for name, value in values.items():
+            writer.add_scalar(f"loss/{name}", value, self.step)
+        self._log({"step": self.step, "time_s": round(time.time(), 1), **values})
+        return " ".join(f"{name} {value:.2f}" for name, value in values.items())
+
+    def _log(self, line: dict[str, Any]) -> None:
+        with (self.settings.folder / "log.jsonl").open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; "auto" is the first GPU, or the CPU where there is none."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise DataError(f"device {name} was asked for, but torch sees no GPU here; use --device cpu")
+    return torch.device(name)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[loss]}"),
+    )

@@ -1,0 +1,182 @@
+"""YOLACT++'s five loss terms (YOLACT, section 3; YOLACT++, section 6.1), weighted and normalised as the original's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.masks import crop_window
+from model.outputs import YolactOutputs
+from model.yolact import Yolact
+from training.matching import BACKGROUND, Matches, Targets, match
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Weights of the terms and what they sample. ``masks_per_picture`` bounds the positives that make a mask;
+    ``smallest_rescored_px`` is the area in prototype pixels from which a mask teaches the rescoring."""
+
+    box_weight: float = 1.5
+    class_weight: float = 1.0
+    mask_weight: float = 6.125
+    semantic_weight: float = 1.0
+    rescoring_weight: float = 25.0
+    negatives_per_positive: int = 3
+    masks_per_picture: int = 100
+    smallest_rescored_px: int = 25
+
+
+class Losses(NamedTuple):
+    """The weighted terms, each a scalar; ``total`` is what is differentiated."""
+
+    box: Tensor
+    classes: Tensor
+    mask: Tensor
+    semantic: Tensor
+    rescoring: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Their sum."""
+        return torch.stack(tuple(self)).sum()
+
+
+class _MaskLearning(NamedTuple):
+    """What one picture's positives teach: the summed mask loss, and for the rescoring its soft masks [n, h, w], their
+    true IoU [n] and classes [n]."""
+
+    loss: Tensor
+    soft_masks: Tensor
+    ious: Tensor
+    classes: Tensor
+
+
+def losses(
+    network: Yolact,
+    outputs: YolactOutputs,
+    anchors_cxcywh: Tensor,
+    targets: Sequence[Targets],
+    settings: LossSettings,
+) -> Losses:
+    """All five terms for a batch: semantic is divided by the pictures, the others by the positives."""
+    matches = [match(anchors_cxcywh, target) for target in targets]
+    labels = torch.stack([found.labels for found in matches])
+    positives = max(int((labels > BACKGROUND).sum()), 1)
+    mask, rescoring = _mask_losses(network, outputs, targets, matches, settings)
+    return Losses(
+        box=box_loss(outputs.box_offsets, matches) * settings.box_weight / positives,
+        classes=class_loss(outputs.class_logits, labels, settings.negatives_per_positive)
+        * (settings.class_weight / positives),
+        mask=mask * settings.mask_weight / positives,
+        semantic=semantic_loss(network.semantic_seg_conv(outputs.p3), targets)
+        * settings.semantic_weight
+        / len(targets),
+        rescoring=rescoring * settings.rescoring_weight / positives,
+    )
+
+
+def box_loss(offsets: Tensor, matches: Sequence[Matches]) -> Tensor:
+    """Smooth L1 over the positives, summed. ``offsets`` [B, N, 4]."""
+    labels = torch.stack([found.labels for found in matches])
+    wanted = torch.stack([found.offsets for found in matches])
+    positive = labels > BACKGROUND
+    return F.smooth_l1_loss(offsets[positive], wanted[positive], reduction="sum")
+
+
+def class_loss(logits: Tensor, labels: Tensor, negatives_per_positive: int) -> Tensor:
+    """Cross entropy, summed, over positives and each picture's hardest negatives (OHEM; SSD, section 2.2).
+
+    ``logits`` [B, N, C + 1]; ``labels`` int64 [B, N].
+    """
+    positive = labels > BACKGROUND
+    hardness = (logits.logsumexp(dim=-1) - logits[..., BACKGROUND]).detach()
+    hardness = hardness.masked_fill(labels != BACKGROUND, 0.0)
+    rank = hardness.argsort(dim=1, descending=True).argsort(dim=1)
+    wanted = (positive.sum(dim=1, keepdim=True) * negatives_per_positive).clamp(max=labels.shape[1] - 1)
+    chosen = positive | ((rank < wanted) & (labels == BACKGROUND))
+    return F.cross_entropy(logits[chosen], labels[chosen], reduction="sum")
+
+
+def semantic_loss(logits: Tensor, targets: Sequence[Targets]) -> Tensor:
+    """Per-pixel binary cross entropy of the classes present (YOLACT, section 3.5), a mean over pixels, summed over
+    classes and pictures. ``logits`` [B, C, h, w]."""
+    wanted = torch.zeros_like(logits)
+    for picture, target in zip(wanted, targets, strict=True):
+        for class_index, mask in zip(target.classes, _shrink(target.masks, logits.shape[2:]), strict=True):
+            picture[class_index] = torch.maximum(picture[class_index], mask)
+    return F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / logits[0, 0].numel()
+
+
+def _mask_losses(
+    network: Yolact,
+    outputs: YolactOutputs,
+    targets: Sequence[Targets],
+    matches: Sequence[Matches],
+    settings: LossSettings,
+) -> tuple[Tensor, Tensor]:
+    """The mask and the rescoring term, each summed over the batch's positives."""
+    learned = [
+        _learn_masks(prototypes, coefficients, target, found, settings)
+        for prototypes, coefficients, target, found in zip(
+            outputs.prototypes.float(), outputs.mask_coefficients, targets, matches, strict=True
+        )
+        if bool((found.labels > BACKGROUND).any())
+    ]
+    nothing = outputs.prototypes.sum() * 0.0
+    mask = torch.stack([picture.loss for picture in learned]).sum() if learned else nothing
+    return mask, _rescoring_loss(network, learned, nothing)
+
+
+def _learn_masks(
+    prototypes: Tensor, coefficients: Tensor, target: Targets, found: Matches, settings: LossSettings
+) -> _MaskLearning:
+    """Binary cross entropy inside each positive's true box, divided by the box's share of the picture.
+
+    Dividing by the box emulates RoI pooling: a small object's mask weighs as much as a large one's.
+    """
+    anchors = torch.nonzero(found.labels > BACKGROUND).squeeze(1)
+    positives = len(anchors)
+    if positives > settings.masks_per_picture:
+        anchors = anchors[torch.randperm(positives, device=anchors.device)[: settings.masks_per_picture]]
+    rows = found.rows[anchors]
+    height, width = prototypes.shape[:2]
+    truth = _shrink(target.masks, (height, width))[rows]
+    boxes_xyxy = target.boxes_xyxy[rows]
+    soft = torch.sigmoid(coefficients[anchors].float() @ prototypes.flatten(0, 1).T).view(-1, height, width)
+    soft = soft * crop_window(boxes_xyxy, (height, width)).to(soft.dtype)
+    share = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(dim=1)
+    loss = F.binary_cross_entropy(soft, truth, reduction="none").sum(dim=(1, 2)) / share
+    loss = loss.sum() * (positives / len(anchors)) / (height * width)
+    taught = truth.sum(dim=(1, 2)) > settings.smallest_rescored_px
+    return _MaskLearning(
+        loss, soft[taught], _mask_iou(soft[taught] > 0.5, truth[taught] > 0.5), target.classes[rows][taught]
+    )
+
+
+def _rescoring_loss(network: Yolact, learned: Sequence[_MaskLearning], nothing: Tensor) -> Tensor:
+    """Smooth L1 between each mask's predicted and true IoU (YOLACT++, section 6.1)."""
+    if network.maskiou_net is None or not any(len(picture.ious) for picture in learned):
+        return nothing
+    soft, ious, classes = (
+        torch.cat(parts) for parts in zip(*((row.soft_masks, row.ious, row.classes) for row in learned), strict=True)
+    )
+    predicted = network.maskiou_net(soft[:, None])
+    return F.smooth_l1_loss(predicted.gather(1, classes[:, None]).squeeze(1).float(), ious, reduction="sum")
+
+
+def _shrink(masks: Tensor, size_hw: tuple[int, int] | torch.Size) -> Tensor:
+    """Masks [n, H, W] of 0 and 1 at another size, bilinear and cut above one half, as the original does."""
+    if not len(masks):
+        return masks.new_zeros((0, *size_hw), dtype=torch.float32)
+    resized = F.interpolate(masks.float()[:, None], tuple(size_hw), mode="bilinear", align_corners=False)
+    return (resized[:, 0] > 0.5).float()
+
+
+def _mask_iou(masks: Tensor, others: Tensor) -> Tensor:
+    """IoU row by row of bool [n, h, w]."""
+    shared = (masks & others).sum(dim=(1, 2))
+    union = (masks | others).sum(dim=(1, 2))
+    return shared / union.clamp(min=1)

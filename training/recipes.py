@@ -1,0 +1,49 @@
+"""How a network is trained, as frozen values: schedule, optimiser, augmentation, losses."""
+
+from dataclasses import dataclass, field
+
+from training.losses import LossSettings
+from training.transforms import Augmentation
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train. Learning rates are for the whole batch; ``milestones`` are shares of ``steps`` at which the
+    rate falls to a tenth; ``source_share`` is the share of a batch's pictures drawn from the second data set, if any.
+    ``precision`` is "bfloat16" (autocast, master weights in float32) or "float32".
+    """
+
+    steps: int
+    batch: int = 8
+    learning_rate: float = 1e-3
+    warmup_steps: int = 500
+    warmup_start: float = 1e-4
+    milestones: tuple[float, ...] = (0.35, 0.75, 0.875, 0.9375)
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    clip_norm: float = 0.0
+    source_share: float = 0.0
+    precision: str = "bfloat16"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    losses: LossSettings = field(default_factory=LossSettings)
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, counted from 0: linear warm-up, then a tenth less at each milestone."""
+        if step < self.warmup_steps:
+            return self.warmup_start + (self.learning_rate - self.warmup_start) * step / self.warmup_steps
+        passed = sum(step >= share * self.steps for share in self.milestones)
+        return self.learning_rate * 0.1**passed
+
+
+NANO_FROM_NOTHING = Recipe(
+    steps=8000,
+    learning_rate=1e-2,
+    warmup_steps=300,
+    milestones=(0.7, 0.9),
+    clip_norm=10.0,
+    source_share=0.1,
+    augmentation=Augmentation(expand_max=1.3, min_remaining=0.25),
+)
+"""The bundled network's: random weights, a rate that BatchNorm bears, and objects that are small enough already."""
+
+RECIPES: dict[str, Recipe] = {"nano": NANO_FROM_NOTHING}
