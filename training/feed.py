@@ -70,6 +70,7 @@ def feed(pictures: AugmentedPictures, first_step: int, workers: int) -> DataLoad
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread,
+        multiprocessing_context="spawn" if workers else None,  # a fork of a process with threads may hang
     )
 
 
