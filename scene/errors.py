@@ -17,6 +17,10 @@ class ConfigurationError(StreetMaskError):
         self.field = field
 
 
+class UnknownModelError(ConfigurationError):
+    """A call asks for a model that is not loaded."""
+
+
 class ArtifactError(StreetMaskError):
     """A model folder is missing, damaged, or of another schema."""
 

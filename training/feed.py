@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler
 
 from training.data.coco import CocoDataset
 from training.data.sample import Sample
@@ -31,20 +31,34 @@ class Batch(NamedTuple):
 class AugmentedPictures(Dataset[tuple[NDArray[np.uint8], Targets]]):
     """Picture number n of a run: which one it is and how it is augmented follow from the seed and n alone.
 
-    With two data sets, a picture comes from the second with the probability ``recipe.source_share``.
+    A picture comes from ``source``, if there is one, with the probability ``recipe.source_share``, else from one of
+    ``targets``, each picture of all of them as likely as any other.
     """
 
-    def __init__(self, datasets: Sequence[CocoDataset], recipe: Recipe, size_hw: tuple[int, int], seed: int) -> None:
-        self.datasets = datasets
+    def __init__(
+        self,
+        targets: Sequence[CocoDataset],
+        source: CocoDataset | None,
+        recipe: Recipe,
+        size_hw: tuple[int, int],
+        seed: int,
+    ) -> None:
+        self.target: Dataset[Sample] = ConcatDataset(targets)  # type: ignore[arg-type]  # a CocoDataset is one by shape
+        self.target_count = sum(len(dataset) for dataset in targets)
+        self.source = source
         self.recipe = recipe
         self.size_hw = size_hw
         self.seed = seed
 
     def __getitem__(self, number: int) -> tuple[NDArray[np.uint8], Targets]:
         rng = np.random.default_rng([self.seed, number])
-        dataset = self.datasets[int(len(self.datasets) > 1 and rng.random() < self.recipe.source_share)]
-        sample = augment(dataset[int(rng.integers(len(dataset)))], self.recipe.augmentation, self.size_hw, rng)
+        sample = augment(self._draw(rng), self.recipe.augmentation, self.size_hw, rng)
         return sample.image, to_targets(sample)
+
+    def _draw(self, rng: np.random.Generator) -> Sample:
+        if self.source is not None and rng.random() < self.recipe.source_share:
+            return self.source[int(rng.integers(len(self.source)))]
+        return self.target[int(rng.integers(self.target_count))]
 
 
 class _Onwards(Sampler[int]):

@@ -29,9 +29,11 @@ LAST = "last.pt"
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Where and how often. ``device`` "auto" takes a GPU where there is one; intervals are in steps, 0 for never."""
+    """Where and how often. ``data`` says in words what is trained on, for the checkpoint and later the model card;
+    ``device`` "auto" takes a GPU where there is one; intervals are in steps, 0 for never."""
 
     folder: Path
+    data: tuple[str, ...] = ()
     device: str = "auto"
     workers: int = 1
     seed: int = 1
@@ -57,11 +59,10 @@ class Trainer:
         )
         self.step = 0
 
-    def run(self, datasets: list[CocoDataset], held_out: CocoDataset | None) -> Iterator[Evaluation]:
+    def run(self, pictures: AugmentedPictures, held_out: CocoDataset | None) -> Iterator[Evaluation]:
         """Train to the recipe's last step; yields each evaluation on ``held_out`` as it is made."""
         torch.manual_seed(self.settings.seed)
         self.take_up()
-        pictures = AugmentedPictures(datasets, self.recipe, self.network.config.size_hw, self.settings.seed)
         with SummaryWriter(self.settings.folder / "tensorboard") as writer, _progress() as progress:
             bar = progress.add_task("training", total=self.recipe.steps, completed=self.step, loss="")
             for batch in feed(pictures, self.step, self.settings.workers):
@@ -113,11 +114,12 @@ class Trainer:
         self.step = int(content["step"])
 
     def save(self) -> None:
-        """Write the folder's last checkpoint."""
+        """Write the folder's last checkpoint, and in it what the run is trained on."""
         save_checkpoint(
             self.settings.folder / LAST,
             self.network,
             step=self.step,
+            data=list(self.settings.data),
             optimiser=self.optimiser.state_dict(),
             torch_rng=torch.get_rng_state(),
         )

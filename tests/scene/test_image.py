@@ -1,0 +1,168 @@
+import zlib
+from io import BytesIO
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from scene.errors import FrameError
+from scene.image import MAX_PIXELS, check_size, decode_image, decode_raw, network_input
+
+HEIGHT, WIDTH = 48, 64
+
+
+def picture(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """RGB: red grows to the right, green downwards, blue stays low."""
+    rgb = np.zeros((height, width, 3), np.uint8)
+    rgb[..., 0] = np.linspace(0, 255, width)
+    rgb[..., 1] = np.linspace(0, 255, height)[:, None]
+    rgb[..., 2] = 20
+    return rgb
+
+
+def encoded(file_format: str, **options: int) -> bytes:
+    stream = BytesIO()
+    Image.fromarray(picture()).save(stream, file_format, **options)
+    return stream.getvalue()
+
+
+JPEG, PNG = encoded("JPEG", quality=95), encoded("PNG")
+
+
+def lying_png(width: int, height: int) -> bytes:
+    """The PNG with another size in its header, and a checksum that agrees."""
+    header = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + PNG[24:29]
+    return PNG[:12] + header + zlib.crc32(header).to_bytes(4, "big") + PNG[33:]
+
+
+def lying_jpeg(width: int, height: int) -> bytes:
+    """The JPEG with another size in its frame header."""
+    start = JPEG.index(b"\xff\xc0") + 5
+    return JPEG[:start] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + JPEG[start + 4 :]
+
+
+def test_an_empty_frame_is_refused() -> None:
+    with pytest.raises(FrameError, match=r"empty: expected a JPEG or PNG"):
+        decode_image(b"")
+    with pytest.raises(FrameError, match="has 9216 bytes, but 0 came"):
+        decode_raw(b"", (HEIGHT, WIDTH))
+
+
+def test_pictures_come_out_as_rgb() -> None:
+    np.testing.assert_array_equal(decode_image(PNG), picture())
+    assert np.abs(decode_image(JPEG).astype(int) - picture()).mean() < 3
+    assert decode_image(JPEG).dtype == np.uint8
+
+
+def test_an_orientation_tag_is_ignored() -> None:
+    stream = BytesIO()
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    Image.fromarray(picture()).save(stream, "JPEG", exif=tags)
+    assert decode_image(stream.getvalue()).shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("data", [JPEG, PNG], ids=["jpeg", "png"])
+def test_a_truncated_file_is_refused_wherever_it_ends(data: bytes) -> None:
+    for length in {*range(1, len(data), 7), len(data) - 1, len(data) - 2, len(data) - 4}:
+        with pytest.raises(FrameError, match=r"truncated|no JPEG or PNG|does not decode"):
+            decode_image(data[:length])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\0", b"GIF89a", b"not a picture" * 50, b"\xff\xd8\xff\xd9", PNG[:8], b"\x89PNG\r\n\x1a\nIEND\xaeB`\x82"],
+)
+def test_what_is_no_picture_is_refused(data: bytes) -> None:
+    with pytest.raises(FrameError, match="no JPEG or PNG file"):
+        decode_image(data)
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "BMP", "TIFF", "WEBP"])
+def test_other_formats_are_refused(file_format: str) -> None:
+    with pytest.raises(FrameError, match="no JPEG or PNG file"):
+        decode_image(encoded(file_format))
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_else(data: bytes) -> None:
+    for start in (b"", JPEG[:150], PNG[:60]):
+        with pytest.raises(FrameError):
+            decode_image(start + data)
+
+
+def test_a_frame_over_the_limit_is_refused_by_its_header() -> None:
+    for data in (JPEG, PNG):
+        assert decode_image(data, max_pixels=HEIGHT * WIDTH).shape == (HEIGHT, WIDTH, 3)
+        with pytest.raises(FrameError, match="may have 3071 pixels, but 64x48 came"):
+            decode_image(data, max_pixels=HEIGHT * WIDTH - 1)
+    with pytest.raises(FrameError, match="8000x9000 came"):
+        decode_image(lying_jpeg(8000, 9000))
+    with pytest.raises(FrameError):
+        decode_image(lying_jpeg(60000, 60000))
+    with pytest.raises(FrameError):
+        decode_image(lying_png(2**31 - 1, 2**31 - 1))
+
+
+@pytest.mark.parametrize("size_wh", [(64, 96), (640, 480), (128, 48)])
+def test_a_png_whose_header_lies_is_refused(size_wh: tuple[int, int]) -> None:
+    with pytest.raises(FrameError):
+        decode_image(lying_png(*size_wh))
+
+
+@pytest.mark.parametrize("data", [lying_jpeg(16, 8), lying_png(8, 64)])
+def test_a_frame_too_small_is_refused(data: bytes) -> None:
+    with pytest.raises(FrameError, match="at least 16x16"):
+        decode_image(data)
+
+
+@pytest.mark.parametrize(("size_hw", "fits"), [((16, 16), True), ((15, 16), False), ((0, 9), False), ((-9, -9), False)])
+def test_the_least_size(size_hw: tuple[int, int], fits: bool) -> None:
+    if fits:
+        check_size(size_hw)
+    else:
+        with pytest.raises(FrameError, match="at least 16x16"):
+            check_size(size_hw)
+
+
+def test_the_default_limit_is_cinema_4k() -> None:
+    check_size((2160, 4096))
+    with pytest.raises(FrameError, match=str(MAX_PIXELS)):
+        check_size((2160, 4097))
+
+
+def test_raw_pixels_are_rgb_or_turned_round() -> None:
+    rgb = picture()
+    np.testing.assert_array_equal(decode_raw(rgb.tobytes(), (HEIGHT, WIDTH)), rgb)
+    np.testing.assert_array_equal(decode_raw(rgb[..., ::-1].tobytes(), (HEIGHT, WIDTH), bgr=True), rgb)
+
+
+@pytest.mark.parametrize("length", [1, HEIGHT * WIDTH * 3 - 1, HEIGHT * WIDTH * 3 + 1])
+def test_raw_pixels_of_another_number_are_refused(length: int) -> None:
+    with pytest.raises(FrameError, match=f"has 9216 bytes, but {length} came"):
+        decode_raw(bytes(length), (HEIGHT, WIDTH))
+
+
+def test_raw_pixels_over_the_limit_are_refused() -> None:
+    with pytest.raises(FrameError, match="may have 100 pixels"):
+        decode_raw(bytes(HEIGHT * WIDTH * 3), (HEIGHT, WIDTH), max_pixels=100)
+
+
+def test_network_input_of_the_same_size_is_the_frame() -> None:
+    np.testing.assert_array_equal(network_input(picture(), (HEIGHT, WIDTH)), picture())
+
+
+def test_network_input_is_bilinear_at_half_pixel_centres_without_antialiasing() -> None:
+    """To a third, each target pixel is the middle one of three; to a half, the mean of the two that meet there."""
+    image = np.random.default_rng(0).integers(0, 256, (12, 18, 3), np.uint8)
+    np.testing.assert_array_equal(network_input(image, (4, 6)), image[1::3, 1::3])
+    means = image.astype(float).reshape(6, 2, 9, 2, 3).mean(axis=(1, 3))
+    assert np.abs(network_input(image, (6, 9)) - means).max() <= 0.5
+    assert network_input(image, (24, 10)).shape == (24, 10, 3)
+
+
+def test_network_input_stretches_without_letterbox() -> None:
+    white = np.full((20, 80, 3), 255, np.uint8)
+    assert network_input(white, (64, 32)).min() == 255

@@ -1,0 +1,104 @@
+"""``streetmask train``: a recipe on the user's data, from nothing or from a checkpoint, resumable at any time."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+
+from model.config import PRESETS
+from model.yolact import Yolact
+from scene.errors import ConfigurationError
+from training.checkpoint import load_network
+from training.data.coco import CocoDataset
+from training.evaluate import Evaluation
+from training.feed import AugmentedPictures
+from training.loop import RunSettings, Trainer
+from training.recipes import RECIPES, Recipe
+
+
+@dataclass(frozen=True)
+class TrainArguments:
+    """Train a network; run the same command again to go on from the last checkpoint."""
+
+    data: tuple[Path, ...]
+    """COCO JSON files of the target, pictures beside each, as `streetmask data synth` writes them."""
+    out: Path
+    """Folder of the run: checkpoints, log and TensorBoard events."""
+    held_out: Path | None = None
+    """COCO JSON on which AP is measured during training."""
+    source: Path | None = None
+    """COCO JSON whose pictures are mixed in, by the recipe's share."""
+    start: Path | None = None
+    """Checkpoint to start from; random weights without it."""
+    preset: Literal["street-nano"] = "street-nano"
+    """Network, when there is no checkpoint to start from."""
+    recipe: Literal["nano"] = "nano"
+    """How it is trained."""
+    steps: int | None = None
+    """Steps instead of the recipe's; the learning rate's milestones move along."""
+    batch: int | None = None
+    """Pictures a step instead of the recipe's."""
+    learning_rate: float | None = None
+    """Learning rate instead of the recipe's."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    threads: int = 0
+    """CPU threads of torch; 0 leaves torch its own choice."""
+    workers: int = 1
+    """Processes that read and augment pictures."""
+    seed: int = 1
+    """Seed of weights and order."""
+    evaluate_every: Annotated[int, tyro.conf.arg(help="Steps between evaluations; 0 for none.")] = 1000
+
+
+def train(arguments: TrainArguments) -> None:
+    """Run the training that the arguments describe, printing each evaluation."""
+    recipe = _recipe(arguments)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+    network = load_network(arguments.start) if arguments.start else Yolact(PRESETS[arguments.preset])
+    size_hw = network.config.size_hw
+    targets = [CocoDataset(path, scale_to_hw=size_hw) for path in arguments.data]
+    source = CocoDataset(arguments.source, scale_to_hw=size_hw) if arguments.source else None
+    held_out = CocoDataset(arguments.held_out) if arguments.held_out else None
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    settings = RunSettings(
+        folder=arguments.out,
+        data=tuple(describe(path) for path in (*arguments.data, *([arguments.source] if arguments.source else []))),
+        device=arguments.device,
+        workers=arguments.workers,
+        seed=arguments.seed,
+        evaluate_every=arguments.evaluate_every,
+    )
+    trainer = Trainer(network, recipe, settings)
+    pictures = AugmentedPictures(targets, source, recipe, size_hw, arguments.seed)
+    for evaluation in trainer.run(pictures, held_out):
+        print(summary(trainer.step, evaluation), flush=True)
+
+
+def describe(annotation_file: Path) -> str:
+    """A data set in words: what its JSON says of itself, and how many pictures it has."""
+    content = json.loads(annotation_file.read_bytes())
+    about = content.get("info", {}).get("description") or annotation_file.name
+    return f"{len(content['images'])} pictures: {about}"
+
+
+def summary(step: int, evaluation: Evaluation) -> str:
+    """One line for people."""
+    return (
+        f"step {step}: box AP {100 * evaluation.box.ap:.1f}, mask AP {100 * evaluation.mask.ap:.1f} "
+        f"(AP50 {100 * evaluation.mask.ap50:.1f}) on {evaluation.images} pictures"
+    )
+
+
+def _recipe(arguments: TrainArguments) -> Recipe:
+    asked = {name: getattr(arguments, name) for name in ("steps", "batch", "learning_rate")}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    for name, value in changes.items():
+        if value <= 0:
+            raise ConfigurationError(name, f"expected a number above 0, but {value} came")
+    return replace(RECIPES[arguments.recipe], **changes)
