@@ -1,0 +1,1 @@
+"""From a checkpoint to an artifact: one graph, written, verified and described."""

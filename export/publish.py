@@ -1,0 +1,196 @@
+"""A checkpoint becomes an artifact: graph, golden frame, measured figures and model card in one folder, or nothing."""
+
+import platform
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from export.graph import deployable
+from export.predictor import EnginePredictor
+from export.to_onnx import OPSET, write_onnx
+from export.verify import Agreement, compare
+from model.segmenter import Segmenter
+from scene.artifact import (
+    SCHEMA_VERSION,
+    Artifact,
+    GoldenFrame,
+    ModelCard,
+    ModelFile,
+    file_sha256,
+    tensor_specs,
+    write_artifact,
+)
+from scene.errors import DataError
+from scene.image import RgbImage, decode_image, network_input
+from scene.instances import MASK_CUT
+from serve.engines import Engine, open_engine
+from serve.models import detections
+from training.checkpoint import load_network, read_checkpoint
+from training.data.coco import CocoDataset
+from training.data.synthetic import SceneSettings, scene
+from training.evaluate import DEFAULT_THRESHOLD, best_thresholds, collect_predictions, score_predictions
+
+VERIFY_SCENES = 20
+_VERIFY_SEED = 900_000
+_GOLDEN_SEED = 800_000
+_ONNX_FILE, _GOLDEN_FILE = "model.onnx", "golden.png"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What the exporter cannot know: the prose of the model card, and what the figures are measured on.
+
+    ``accuracy`` names data sets on which the finished artifact itself is scored; the first one also sets the drawing
+    thresholds.
+    """
+
+    summary: str
+    licence: str
+    limits: str
+    accuracy: Sequence[tuple[str, Path]] = ()
+
+
+def publish(checkpoint: Path, out: Path, publication: Publication, say: Callable[[str], None] = print) -> Artifact:
+    """Export a checkpoint to the folder ``NAME/VERSION``, verify it against torch, and describe it.
+
+    Everything is made in a folder beside it, which takes its place at the end: a failure leaves what was there. Raises
+    ``ArtifactError`` when the graph answers otherwise than torch, ``DataError`` for a bad checkpoint, path or data set.
+    """
+    name, number = _name_and_version(out)
+    segmenter = deployable(load_network(checkpoint))
+    draft_folder = out.with_name(out.name + ".partial")
+    shutil.rmtree(draft_folder, ignore_errors=True)
+    draft_folder.mkdir(parents=True)
+    say("writing the graph")
+    write_onnx(segmenter, draft_folder / _ONNX_FILE)
+    artifact = _draft(segmenter, checkpoint, draft_folder, (name, number), publication)
+    engine = open_engine(draft_folder, artifact, threads=2)
+    artifact = replace(artifact, golden=_golden(engine, artifact, draft_folder))
+    say(f"comparing with torch on {VERIFY_SCENES} scenes")
+    agreement = verify_on_scenes(Segmenter(load_network(checkpoint)).eval(), draft_folder, artifact)
+    agreement.require()
+    artifact = replace(artifact, verified={key: float(value) for key, value in asdict(agreement).items()})
+    artifact = _measured(artifact, engine, publication, say)
+    write_artifact(artifact, draft_folder)
+    shutil.rmtree(out, ignore_errors=True)
+    draft_folder.rename(out)
+    return artifact
+
+
+def verify_on_scenes(segmenter: Segmenter, folder: Path, artifact: Artifact) -> Agreement:
+    """Compare torch and engine on generated scenes that no training set holds."""
+    settings = SceneSettings(height=512, width=1024)
+    pictures = [scene(_VERIFY_SEED + index, settings).image for index in range(VERIFY_SCENES)]
+    return compare(segmenter, folder, artifact, pictures)
+
+
+def _name_and_version(out: Path) -> tuple[str, int]:
+    if not out.name.isdecimal():
+        raise DataError(f"--out names a folder NAME/VERSION with a whole number as version, but {out} came")
+    return out.resolve().parent.name, int(out.name)
+
+
+def _draft(
+    segmenter: Segmenter, checkpoint: Path, folder: Path, identity: tuple[str, int], publication: Publication
+) -> Artifact:
+    """The manifest as far as it is known before anything ran."""
+    config, rows = segmenter.network.config, segmenter.settings.max_detections
+    mask_size_hw = _mask_size(segmenter)
+    return Artifact(
+        schema_version=SCHEMA_VERSION,
+        name=identity[0],
+        version=identity[1],
+        class_names=list(config.class_names),
+        size_hw=config.size_hw,
+        color_order="RGB",
+        max_detections=rows,
+        mask_size_hw=mask_size_hw,
+        thresholds=[DEFAULT_THRESHOLD] * config.class_count,
+        tensors=tensor_specs(config.size_hw, rows, mask_size_hw),
+        files=[ModelFile(_ONNX_FILE, "onnx", "float32", file_sha256(folder / _ONNX_FILE))],
+        golden=GoldenFrame(_GOLDEN_FILE, [], [], [], []),
+        card=ModelCard(
+            summary=publication.summary,
+            training_data=_training_data(read_checkpoint(checkpoint)),
+            licence=publication.licence,
+            limits=publication.limits,
+        ),
+        source_checkpoint_sha256=file_sha256(checkpoint),
+        tools=_tools(),
+        verified={},
+    )
+
+
+def _mask_size(segmenter: Segmenter) -> tuple[int, int]:
+    image = torch.zeros((1, *segmenter.network.config.size_hw, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        height, width = segmenter(image).masks.shape[-2:]
+    return int(height), int(width)
+
+
+def _training_data(content: dict[str, Any]) -> str:
+    """What the checkpoint says it saw."""
+    seen = "; ".join(content.get("data", [])) or "not recorded"
+    return f"{seen} ({content.get('step', 'unknown')} steps)"
+
+
+def _tools() -> dict[str, str]:
+    return {
+        "streetmask": version("streetmask"),
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "opset": str(OPSET),
+        "python": platform.python_version(),
+    }
+
+
+def _golden(engine: Engine, artifact: Artifact, folder: Path) -> GoldenFrame:
+    """Write a generated scene at the network's size into the folder, and what the engine answers to it."""
+    picture: RgbImage = network_input(
+        scene(_GOLDEN_SEED, SceneSettings(height=512, width=1024)).image, artifact.size_hw
+    )
+    path = folder / _GOLDEN_FILE
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+        raise DataError(f"cannot write {path}")
+    rows = detections(engine.run(decode_image(path.read_bytes())[None]))
+    return GoldenFrame(
+        path=_GOLDEN_FILE,
+        classes=rows.classes.tolist(),
+        scores=[round(float(score), 5) for score in rows.scores],
+        boxes_xyxy=[[round(float(side), 5) for side in box] for box in rows.boxes_xyxy],
+        mask_pixels=(rows.masks >= MASK_CUT).sum(axis=(1, 2)).astype(int).tolist(),
+    )
+
+
+def _measured(artifact: Artifact, engine: Engine, publication: Publication, say: Callable[[str], None]) -> Artifact:
+    """Score the finished engine on each data set; the first also sets the thresholds."""
+    figures: dict[str, float] = {}
+    thresholds = np.array(artifact.thresholds, np.float32)
+    for index, (name, path) in enumerate(publication.accuracy):
+        say(f"measuring accuracy on {name}")
+        dataset = CocoDataset(path, class_names=tuple(artifact.class_names))
+        predictions = collect_predictions(EnginePredictor(engine, artifact.size_hw), dataset)
+        result = score_predictions(predictions, dataset)
+        if index == 0:
+            thresholds = best_thresholds(predictions, dataset)
+        figures |= {
+            f"{name}: images": float(result.images),
+            f"{name}: box AP": round(100 * result.box.ap, 2),
+            f"{name}: mask AP": round(100 * result.mask.ap, 2),
+            f"{name}: mask AP50": round(100 * result.mask.ap50, 2),
+        }
+    return replace(
+        artifact,
+        thresholds=[round(float(value), 3) for value in thresholds],
+        card=replace(artifact.card, figures=figures),
+    )

@@ -1,0 +1,114 @@
+"""Whether an engine still answers what torch answers: the same detections, compared as sets where scores tie."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.segmenter import Segmenter
+from scene.artifact import Artifact
+from scene.errors import ArtifactError
+from scene.image import RgbImage, network_input
+from scene.instances import Detections
+from serve.engines import Engine, open_engine
+from serve.models import detections
+
+SCORE_TOLERANCE = 1e-4
+BOX_TOLERANCE = 1e-4
+MASK_TOLERANCE = 1
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The largest differences over all pictures. ``boxes`` in shares of the frame, ``masks`` in levels of 255;
+    ``unmatched`` counts detections that one side has and the other lacks, beyond a tie at the last row."""
+
+    pictures: int
+    detections: int
+    unmatched: int
+    scores: float
+    mask_scores: float
+    boxes: float
+    masks: int
+
+    def require(self) -> None:
+        """Raise ``ArtifactError`` where a difference exceeds scores 1e-4, boxes 1e-4, masks one level."""
+        worst = max(self.scores, self.mask_scores)
+        if self.unmatched or worst > SCORE_TOLERANCE or self.boxes > BOX_TOLERANCE or self.masks > MASK_TOLERANCE:
+            raise ArtifactError(
+                f"the exported graph does not answer as torch does on {self.pictures} pictures: {self.unmatched} of "
+                f"{self.detections} detections have no partner; scores differ by {worst:.1e} ({SCORE_TOLERANCE:.0e} "
+                f"allowed), boxes by {self.boxes:.1e} ({BOX_TOLERANCE:.0e}), masks by {self.masks} levels "
+                f"({MASK_TOLERANCE}); nothing was written"
+            )
+
+
+def compare(segmenter: Segmenter, folder: Path, artifact: Artifact, pictures: list[RgbImage]) -> Agreement:
+    """Ask torch and the artifact's engine about the same pictures, RGB uint8 [H, W, 3] of any size."""
+    engine = open_engine(folder, artifact, threads=2)
+    batches = [network_input(picture, artifact.size_hw)[None] for picture in pictures]
+    pairs = [(_ask_torch(segmenter, batch), _ask_engine(engine, batch)) for batch in batches]
+    return summarise([compare_detections(ours, theirs) for ours, theirs in pairs])
+
+
+def compare_detections(ours: Detections, theirs: Detections) -> Agreement:
+    """One picture: each of our rows against the row of theirs with the same class and the nearest box and score."""
+    partners = [_partner(ours, row, theirs) for row in range(len(ours))]
+    rows = [(row, partner) for row, partner in enumerate(partners) if partner is not None]
+    mine, others = (np.array([pair[side] for pair in rows], np.int64) for side in (0, 1))
+    return Agreement(
+        pictures=1,
+        detections=len(ours),
+        unmatched=max(len(ours), len(theirs)) - len(set(others.tolist())) - _tied_at_the_end(ours, theirs, partners),
+        scores=_largest(ours.scores[mine], theirs.scores[others]),
+        mask_scores=_largest(ours.mask_scores[mine], theirs.mask_scores[others]),
+        boxes=_largest(ours.boxes_xyxy[mine], theirs.boxes_xyxy[others]),
+        masks=int(_largest(ours.masks[mine].astype(np.int16), theirs.masks[others].astype(np.int16))),
+    )
+
+
+def summarise(parts: list[Agreement]) -> Agreement:
+    """Sums of the counts and maxima of the differences."""
+    return Agreement(
+        pictures=sum(part.pictures for part in parts),
+        detections=sum(part.detections for part in parts),
+        unmatched=sum(part.unmatched for part in parts),
+        scores=max(part.scores for part in parts),
+        mask_scores=max(part.mask_scores for part in parts),
+        boxes=max(part.boxes for part in parts),
+        masks=max(part.masks for part in parts),
+    )
+
+
+def _ask_torch(segmenter: Segmenter, batch: NDArray[np.uint8]) -> Detections:
+    with torch.inference_mode():
+        num, *rows = (tensor.numpy() for tensor in segmenter(torch.from_numpy(batch)))
+    return Detections(*(row[0, : int(num[0])] for row in rows))
+
+
+def _ask_engine(engine: Engine, batch: NDArray[np.uint8]) -> Detections:
+    return detections(engine.run(batch))
+
+
+def _partner(ours: Detections, row: int, theirs: Detections) -> int | None:
+    """The row of theirs that is the same detection: class and, within a hundredth, score and box; or None."""
+    distance = np.abs(theirs.boxes_xyxy - ours.boxes_xyxy[row]).max(axis=1, initial=0.0)
+    distance = np.maximum(distance, np.abs(theirs.scores - ours.scores[row]))
+    distance = np.where(theirs.classes == ours.classes[row], distance, np.inf)
+    if not len(distance) or distance.min() > 0.01:
+        return None
+    return int(distance.argmin())
+
+
+def _tied_at_the_end(ours: Detections, theirs: Detections, partners: list[int | None]) -> int:
+    """Rows without a partner that merely lost a tie for the last place, or lie at the threshold."""
+    if not len(ours) or not len(theirs):
+        return 0
+    last = max(float(ours.scores[-1]), float(theirs.scores[-1])) + SCORE_TOLERANCE
+    return sum(partner is None and ours.scores[row] <= last for row, partner in enumerate(partners))
+
+
+def _largest(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> float:
+    return float(np.abs(np.subtract(ours, theirs)).max(initial=0))
