@@ -83,8 +83,10 @@ def train(arguments: TrainArguments) -> None:
 def describe(annotation_file: Path) -> str:
     """A data set in words: what its JSON says of itself, and how many pictures it has."""
     content = json.loads(annotation_file.read_bytes())
-    about = content.get("info", {}).get("description") or annotation_file.name
-    return f"{len(content['images'])} pictures: {about}"
+    info = content.get("info", {})
+    about = [str(info.get("description") or annotation_file.name)]
+    about += [f"{name} {info[name]}" for name in ("version", "seed") if name in info]
+    return f"{len(content['images'])} pictures: {', '.join(about)}"
 
 
 def summary(step: int, evaluation: Evaluation) -> str:

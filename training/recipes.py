@@ -36,13 +36,14 @@ class Recipe:
 
 
 NANO_FROM_NOTHING = Recipe(
-    steps=8000,
+    steps=5000,
     learning_rate=1e-2,
     warmup_steps=300,
-    milestones=(0.7, 0.9),
+    milestones=(0.65, 0.88),
     clip_norm=10.0,
     source_share=0.1,
     augmentation=Augmentation(expand_max=1.3, min_remaining=0.25),
+    losses=LossSettings(masks_per_picture=40),
 )
 """The bundled network's: random weights, a rate that BatchNorm bears, and objects that are small enough already."""
 

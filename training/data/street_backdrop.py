@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from training.data.street_camera import NEAR, Camera, Points
 from training.data.street_light import Light
 from training.data.street_mesh import LIT, TWO_SIDED, Mesh, MeshBuilder, shade
-from training.data.street_painter import Bytes, Painter, Pose
+from training.data.street_outlines import Bytes, Pose
+from training.data.street_painter import Painter
 from training.data.street_textures import FRONTS, asphalt, clouds, front
 from training.data.street_world import House, World
 
@@ -35,7 +36,7 @@ def _sky(world: World, size_hw: tuple[int, int], horizon: float, span: float) ->
     part = cv2.resize(clouds()[0:300, left : left + 512], size_hw[::-1])
     cover = np.clip((part - 1 + 0.8 * light.cloud) * 2.2, 0, 0.9)[:, :, None]
     picture = sky[:, None] * (1 - cover) + light.sky_low * 1.03 * cover
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture, 0, 255), np.uint8)
 
 
 def _skyline(image: Bytes, camera: Camera, world: World) -> None:
@@ -77,13 +78,17 @@ def _apply(rows: Bytes, gain: NDArray[np.float32], veil: NDArray[np.float32], sk
     """Times ``gain`` plus ``veil`` of the sky's colour, both at half size, in place."""
     size = rows.shape[1::-1]
     factor = cv2.resize(np.clip(gain * 128, 0, 255).astype(np.uint8), size)
-    haze = cv2.resize(np.clip(veil[:, :, None] * sky, 0, 255).astype(np.uint8), size)
+    haze = cv2.resize((veil[:, :, None] * sky).astype(np.uint8), size)
     cv2.multiply(rows, cv2.merge([factor, factor, factor]), dst=rows, scale=1 / 128)
     cv2.add(rows, haze, dst=rows)
 
 
 def _strip(
-    image: Bytes, camera: Camera, box: tuple[float, float, float, float], colour: tuple[float, float, float], level: Points
+    image: Bytes,
+    camera: Camera,
+    box: tuple[float, float, float, float],
+    colour: tuple[float, float, float],
+    level: Points,
 ) -> None:
     x0, x1, y0, y1 = box
     outline = camera.ground_polygon(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]))
@@ -108,11 +113,18 @@ def _grain(camera: Camera, top: int, size_hw: tuple[int, int]) -> tuple[NDArray[
     depth = depth.astype(np.float32)
     x = np.float32(camera.position[0] + 4000) + depth * (right * axes[0, 0] + down * axes[1, 0] + axes[2, 0])
     y = np.float32(camera.position[1] + 4000) + depth * (right * axes[0, 1] + down * axes[1, 1] + axes[2, 1])
-    fine = cv2.remap(asphalt(), np.fmod(x * 60, 511), np.fmod(y * 60, 511), cv2.INTER_LINEAR)
-    coarse = cv2.remap(asphalt(), np.fmod(x * 13, 511), np.fmod(y * 13, 511), cv2.INTER_LINEAR)
+    fine = cv2.remap(asphalt(), _wrapped(x * 60), _wrapped(y * 60), cv2.INTER_LINEAR)
+    coarse = cv2.remap(asphalt(), _wrapped(x * 13), _wrapped(y * 13), cv2.INTER_LINEAR)
     near = np.clip(1.2 - depth / 22, 0, 1)
     middle = np.clip(1.1 - depth / 90, 0, 1)
     return (1 + (fine - 1) * near * 0.8 + (coarse - 1) * middle * 0.65).astype(np.float32), depth
+
+
+def _wrapped(places: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Texture places modulo the tile; several times as fast as ``fmod`` and exact for these sizes."""
+    tile = np.float32(511)
+    rest = places - tile * np.floor(places / tile)
+    return np.asarray(np.where(rest < 0, rest + tile, rest), np.float32)
 
 
 def paint_house(painter: Painter, camera: Camera, house: House, light: Light) -> None:
@@ -136,9 +148,15 @@ def paint_house(painter: Painter, camera: Camera, house: House, light: Light) ->
 
 
 def _wall(
-    painter: Painter, camera: Camera, edges: tuple[tuple[float, float], tuple[float, float]], house: House, light: Light,
-    normal: tuple[float, float], cut: tuple[float, float], number: int,
-) -> None:  # fmt: skip
+    painter: Painter,
+    camera: Camera,
+    edges: tuple[tuple[float, float], tuple[float, float]],
+    house: House,
+    light: Light,
+    normal: tuple[float, float],
+    cut: tuple[float, float],
+    number: int,
+) -> None:
     (x0, y0), (x1, y1) = edges
     corners = np.array([[x0, y0, house.height], [x1, y1, house.height], [x1, y1, 0.0], [x0, y0, 0.0]])
     seen = camera.to_camera(corners)
@@ -165,7 +183,9 @@ def _roof_mesh(house: House, start: float) -> Mesh:
     low, high = house.height, house.height + house.roof
     tone = shade(((120, 70, 55), (75, 72, 72), (95, 60, 50))[house.front % 3], 1.0)
     builder.part((x1, (start + house.y1) / 2, low - 3))
-    builder.polygon([(x0, start, low), (x0, house.y1, low), (x1, house.y1, high), (x1, start, high)], tone, LIT | TWO_SIDED)
+    builder.polygon(
+        [(x0, start, low), (x0, house.y1, low), (x1, house.y1, high), (x1, start, high)], tone, LIT | TWO_SIDED
+    )
     outer = house.x + house.side * house.reach
     builder.polygon([(x0, start, low), (outer, start, low), (x1, start, high)], shade(tone, 0.8), LIT | TWO_SIDED)
     return builder.build()

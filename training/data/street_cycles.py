@@ -9,8 +9,10 @@ from training.data.street_mesh import GHOST, LIT, TWO_SIDED, Colour, Mesh, MeshB
 from training.data.street_people import Look, sitter
 
 BICYCLES, MOTORCYCLES = 200, 200
-_FRAMES: tuple[Colour, ...] = ((28, 28, 30), (200, 200, 198), (175, 35, 35), (40, 80, 150), (50, 120, 80), (220, 180, 50),
-                               (130, 132, 135), (230, 120, 40), (90, 60, 110))  # fmt: skip
+_FRAMES: tuple[Colour, ...] = (
+    (28, 28, 30), (200, 200, 198), (175, 35, 35), (40, 80, 150), (50, 120, 80), (220, 180, 50),
+    (130, 132, 135), (230, 120, 40), (90, 60, 110),
+)  # fmt: skip
 _BLACK: Colour = (24.0, 24.0, 26.0)
 _STEEL: Colour = (150.0, 152.0, 155.0)
 
@@ -30,7 +32,14 @@ def bicycle(number: int) -> Mesh:
     if rng.random() < 0.3:
         _basket(builder, base)
     builder.part((0, 0, 0.5), 0)
-    ghost = [(-base, 0, 0.08), (base, 0, 0.08), (base, 0, radius), (base - 0.12, 0, 0.98), (-0.2, 0, 0.9), (-base, 0, radius)]
+    ghost = [
+        (-base, 0, 0.08),
+        (base, 0, 0.08),
+        (base, 0, radius),
+        (base - 0.12, 0, 0.98),
+        (-0.2, 0, 0.9),
+        (-base, 0, radius),
+    ]
     builder.polygon(ghost, _BLACK, GHOST | TWO_SIDED)
     for x in (-base, base):
         builder.polygon(circle((x, 0, radius), radius, 14), _BLACK, GHOST | TWO_SIDED)
@@ -52,7 +61,10 @@ def motorcycle(number: int) -> Mesh:
 
 def cyclist(look: Look, phase: float) -> Mesh:
     """Someone pedalling; ``phase`` in radians turns the cranks."""
-    feet = tuple((0.02 + 0.17 * cos(phase + turn), side * 0.12, 0.33 + 0.17 * sin(phase + turn)) for side, turn in ((1, 0.0), (-1, pi)))
+    feet = tuple(
+        (0.02 + 0.17 * cos(phase + turn), side * 0.12, 0.33 + 0.17 * sin(phase + turn))
+        for side, turn in ((1, 0.0), (-1, pi))
+    )
     sporty = look.garment in (0, 2)
     shoulder: Point = (0.22, 0.0, 1.40) if sporty else (0.05, 0.0, 1.50)
     hands: tuple[Point, Point] = ((0.42, 0.24, 1.02), (0.42, -0.24, 1.02))
@@ -74,7 +86,12 @@ def _bicycle_wheel(builder: MeshBuilder, x: float, radius: float) -> None:
         angle = pi * index / 9
         dx, dz = radius * 0.92 * cos(angle), radius * 0.92 * sin(angle)
         thin = 0.004
-        outline = [(x - dx, 0, radius - dz - thin), (x + dx, 0, radius + dz - thin), (x + dx, 0, radius + dz + thin), (x - dx, 0, radius - dz + thin)]
+        outline = [
+            (x - dx, 0, radius - dz - thin),
+            (x + dx, 0, radius + dz - thin),
+            (x + dx, 0, radius + dz + thin),
+            (x - dx, 0, radius - dz + thin),
+        ]
         builder.polygon(outline, (165, 167, 170), TWO_SIDED)
     builder.polygon([(x, -0.022, 0), (x, 0.022, 0), (x, 0.022, radius * 2), (x, -0.022, radius * 2)], _BLACK, TWO_SIDED)
     builder.ring((x, 0, radius), radius * 0.93, radius * 0.86, _STEEL)
@@ -113,7 +130,11 @@ def _mudguards(builder: MeshBuilder, base: float, radius: float) -> None:
         outer = [(x + radius * 1.06 * cos(a), 0.0, radius + radius * 1.06 * sin(a)) for a in angles]
         inner = [(x + radius * 1.01 * cos(a), 0.0, radius + radius * 1.01 * sin(a)) for a in reversed(angles)]
         builder.polygon(outer + inner, (50, 50, 52), TWO_SIDED | LIT)
-        builder.polygon([(x - 0.3, -0.03, 0.62), (x - 0.3, 0.03, 0.62), (x - 0.3, 0.03, 0.3), (x - 0.3, -0.03, 0.3)], (50, 50, 52), TWO_SIDED | LIT)
+        builder.polygon(
+            [(x - 0.3, -0.03, 0.62), (x - 0.3, 0.03, 0.62), (x - 0.3, 0.03, 0.3), (x - 0.3, -0.03, 0.3)],
+            (50, 50, 52),
+            TWO_SIDED | LIT,
+        )
 
 
 def _basket(builder: MeshBuilder, base: float) -> None:
@@ -154,7 +175,11 @@ def _scooter(builder: MeshBuilder, paint: Colour, rng: np.random.Generator) -> N
     _fat_wheel(builder, 0.62, 0.24, 0.11)
     _fat_wheel(builder, -0.58, 0.24, 0.13)
     builder.limb([(0.62, 0, 0.34, 0.13), (0.5, 0, 0.5, 0.1)], paint, 1)
-    builder.limb([(0.48, side * 0.13, 0.42, 0.07) for side in (-1, 1)] + [(0.42, side * 0.12, 0.92, 0.06) for side in (-1, 1)], paint, 1)
+    builder.limb(
+        [(0.48, side * 0.13, 0.42, 0.07) for side in (-1, 1)] + [(0.42, side * 0.12, 0.92, 0.06) for side in (-1, 1)],
+        paint,
+        1,
+    )
     builder.limb([(0.3, 0, 0.3, 0.09), (-0.2, 0, 0.3, 0.1)], (60, 60, 62), 0)
     builder.limb([(-0.15, 0, 0.5, 0.17), (-0.7, 0, 0.55, 0.15), (-0.45, 0, 0.35, 0.16)], mix(paint, _BLACK, 0.1), 1)
     builder.limb([(-0.05, 0, 0.75, 0.09), (-0.7, 0, 0.78, 0.09)], (35, 34, 34), 1)
@@ -169,7 +194,9 @@ def _handlebar(builder: MeshBuilder, x: float, z: float) -> None:
     builder.limb([(x, side * 0.34, z, 0.024) for side in (-1, 1)], _BLACK, 1)
     for side in (-1, 1):
         builder.limb([(x, side * 0.3, z, 0.01), (x - 0.02, side * 0.36, z + 0.2, 0.012)], _BLACK, 1)
-        builder.limb([(x - 0.02, side * 0.34, z + 0.2, 0.03), (x - 0.02, side * 0.42, z + 0.22, 0.035)], (50, 50, 53), 1)
+        builder.limb(
+            [(x - 0.02, side * 0.34, z + 0.2, 0.03), (x - 0.02, side * 0.42, z + 0.22, 0.035)], (50, 50, 53), 1
+        )
 
 
 def _motor_lights(builder: MeshBuilder, front: tuple[float, float], rear: tuple[float, float]) -> None:

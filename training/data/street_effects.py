@@ -47,7 +47,8 @@ def expose(image: Bytes, lens: Lens, rng: np.random.Generator) -> Bytes:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
     image = np.asarray(cv2.LUT(image, _curve(lens)), np.uint8)
     if lens.vignette > 0.02:
-        image = cv2.multiply(image, _vignette(image.shape[0], image.shape[1], round(lens.vignette, 2)), scale=1 / 255)
+        dark = _vignette(image.shape[0], image.shape[1], round(lens.vignette, 2))
+        image = np.asarray(cv2.multiply(image, dark, scale=1 / 255), np.uint8)
     image = _noisy(image, lens, rng)
     return _compressed(image, lens.quality) if lens.quality else image
 

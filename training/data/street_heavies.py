@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -126,7 +127,9 @@ def _plate_and_lamps(builder: MeshBuilder, x: float, half: float, z: float, colo
     panel(builder, x + beyond, (-0.26, 0.26), (z, z + 0.12), (226, 226, 216))
     for side in (-1, 1):
         panel(builder, x + beyond, (side * half * 0.68, side * half), (z + 0.02, z + 0.22), colour)
-        panel(builder, x + beyond * 2, (side * half * 0.72, side * half * 0.84), (z + 0.05, z + 0.18), shade(colour, 1.2))
+        panel(
+            builder, x + beyond * 2, (side * half * 0.72, side * half * 0.84), (z + 0.05, z + 0.18), shade(colour, 1.2)
+        )
 
 
 def _chassis(builder: MeshBuilder, length: float, rng: np.random.Generator) -> None:
@@ -196,7 +199,7 @@ def _tanker_body(builder: MeshBuilder, rng: np.random.Generator) -> float:
     builder.part(((front + rear) / 2, 0, middle), 1)
     angles = np.linspace(0, 2 * np.pi, 15)
     ring = [(float(np.cos(a)) * radius * 1.08, middle + float(np.sin(a)) * radius) for a in angles]
-    for (y0, z0), (y1, z1) in zip(ring[:-1], ring[1:], strict=True):
+    for (y0, z0), (y1, z1) in pairwise(ring):
         builder.polygon([(front, y0, z0), (rear, y0, z0), (rear, y1, z1), (front, y1, z1)], paint)
     for x in (front, rear):
         builder.polygon([(x, y, z) for y, z in ring[:-1]], shade(paint, 0.95))
@@ -230,7 +233,9 @@ def _advert(
         step = (x1 - x0) / 8
         for index, wide in enumerate(widths.tolist()):
             left = x0 + step * (index + 0.5)
-            _band(builder, (left, left + step * 0.7 * wide), y * 1.006, (z0 + 0.15 * (z1 - z0), z1 - 0.2 * (z1 - z0)), ink)
+            _band(
+                builder, (left, left + step * 0.7 * wide), y * 1.006, (z0 + 0.15 * (z1 - z0), z1 - 0.2 * (z1 - z0)), ink
+            )
 
 
 def _shell(
@@ -263,11 +268,13 @@ def _window_row(
     edges = np.linspace(-length / 2 + 0.3, length / 2 - 0.35, panes + 1).tolist()
     for y in _both(half):
         _band(builder, (edges[0], edges[-1]), y, zs, shade(glass, 0.6))
-        for x0, x1 in zip(edges[:-1], edges[1:], strict=True):
+        for x0, x1 in pairwise(edges):
             _band(builder, (x0 + 0.04, x1 - 0.04), y * 1.001, (zs[0] + 0.04, zs[1] - 0.04), glass)
             if rng.random() < 0.7:
                 top = zs[0] + (zs[1] - zs[0]) * rng.uniform(0.5, 0.8)
-                _band(builder, (x0 + 0.04, x1 - 0.04), y * 1.002, (top, zs[1] - 0.04), mix(glass, (165, 180, 195), 0.35))
+                _band(
+                    builder, (x0 + 0.04, x1 - 0.04), y * 1.002, (top, zs[1] - 0.04), mix(glass, (165, 180, 195), 0.35)
+                )
             head = x0 + (x1 - x0) * rng.uniform(0.2, 0.7)
             _band(builder, (head, head + 0.25), y * 1.003, (zs[0] + 0.05, zs[0] + 0.45), shade(glass, 0.5))
 
@@ -280,9 +287,7 @@ def _bus_doors(builder: MeshBuilder, length: float, half: float, rng: np.random.
             _band(builder, (left, left + 0.5), y - 0.003, (0.55, 2.4), (88, 98, 106))
 
 
-def _bus_front(
-    builder: MeshBuilder, x: float, half: float, zs: tuple[float, float], rng: np.random.Generator
-) -> None:
+def _bus_front(builder: MeshBuilder, x: float, half: float, zs: tuple[float, float], rng: np.random.Generator) -> None:
     low, top = zs
     glass, wide = mix(GLASS, (90, 104, 116), rng.uniform(0, 0.7)), half * 0.9
     panel(builder, x + 0.01, (-wide, wide), (low, top - 0.2), shade(glass, 0.7))
@@ -294,9 +299,7 @@ def _bus_front(
     _plate_and_lamps(builder, x + 0.01, half * 0.9, 0.5, (215.0, 218.0, 225.0))
 
 
-def _bus_rear(
-    builder: MeshBuilder, x: float, half: float, zs: tuple[float, float], rng: np.random.Generator
-) -> None:
+def _bus_rear(builder: MeshBuilder, x: float, half: float, zs: tuple[float, float], rng: np.random.Generator) -> None:
     low, top = zs
     glass, wide = mix(GLASS, (80, 92, 102), rng.uniform(0, 0.6)), half * 0.82
     panel(builder, x - 0.01, (-wide, wide), (low + 0.35, top - 0.4), glass)
@@ -330,7 +333,13 @@ def _tram_section(
         _band(builder, inner, y, (1.35, top - 0.75), shade(glass, 0.7))
         for x in np.linspace(inner[0], inner[1], 5).tolist()[:-1]:
             _band(builder, (x + 0.06, x + (inner[1] - inner[0]) / 4 - 0.06), y * 1.002, (1.42, top - 0.82), glass)
-            _band(builder, (x + 0.06, x + (inner[1] - inner[0]) / 4 - 0.06), y * 1.003, (2.1, top - 0.82), mix(glass, (160, 175, 190), 0.3))
+            _band(
+                builder,
+                (x + 0.06, x + (inner[1] - inner[0]) / 4 - 0.06),
+                y * 1.003,
+                (2.1, top - 0.82),
+                mix(glass, (160, 175, 190), 0.3),
+            )
         _band(builder, (middle - 0.65, middle + 0.65), y * 1.004, (0.45, top - 0.7), (52, 54, 57))
         for x in (middle - 0.58, middle + 0.05):
             _band(builder, (x, x + 0.53), y * 1.005, (0.75, top - 0.8), (92, 102, 110))

@@ -41,8 +41,7 @@ class Draft:
     ) -> None:  # fmt: skip
         """Add an instance that moves along its heading (metres per second)."""
         number = int(self.rng.integers(_VARIANTS[kind]))
-        ahead = (-float(np.sin(-heading)), float(np.cos(heading)))
-        way = (-float(np.sin(heading)) * velocity, ahead[1] * velocity)
+        way = (-float(np.sin(heading)) * velocity, float(np.cos(heading)) * velocity)
         self.ids += 1 + ridden
         rider = self.ids if ridden else 0
         self.actors.append(
@@ -114,7 +113,9 @@ def walkers(draft: Draft, xs: tuple[float, float], ys: tuple[float, float], grou
     if ys[1] <= ys[0]:
         return
     for _ in range(int(rng.poisson(groups))):
-        x, y = rng.uniform(*xs), ys[0] + (min(ys[1], ys[0] + 75.0) - ys[0]) * rng.random() ** 1.4 if ys[1] < 130 else rng.uniform(*ys)
+        x = rng.uniform(min(xs), max(xs))
+        # Along a short street most are near; a drive needs people all the way.
+        y = rng.uniform(*ys) if ys[1] >= 130 else ys[0] + min(ys[1] - ys[0], 75.0) * rng.random() ** 1.4
         heading = (AHEAD if rng.random() < 0.5 else BEHIND) + rng.normal(0, 0.2)
         stands = rng.random() < 0.3
         speed = 0.0 if stands else rng.uniform(0.9, 1.6)
@@ -165,7 +166,9 @@ def house_row(draft: Draft, x: float, side: int, ys: tuple[float, float], gaps: 
             tint = (grey * rng.uniform(0.95, 1.05), grey, grey * rng.uniform(0.93, 1.05))
             roof = rng.uniform(2, 4) if rng.random() < 0.5 else 0.0
             height = rng.uniform(7, 18)
-            draft.houses.append(House(x + side * rng.uniform(0, 0.8), side, y, y + wide, height, int(rng.integers(36)), tint, roof))
+            draft.houses.append(
+                House(x + side * rng.uniform(0, 0.8), side, y, y + wide, height, int(rng.integers(36)), tint, roof)
+            )
         y += wide + (rng.uniform(2, 9) if rng.random() < gaps else 0.0)
 
 

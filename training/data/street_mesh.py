@@ -5,6 +5,7 @@ Object axes in metres: x ahead, y left, z up, the origin on the ground below the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import cos, pi, sin
 
 import numpy as np
@@ -35,7 +36,23 @@ class Mesh:
     layers: NDArray[np.int64]
     centres: NDArray[np.float64]
 
-    @property
+    @cached_property
+    def two_sided(self) -> NDArray[np.bool_]:
+        """Whether each face [f] is seen from both sides."""
+        return self.flags & TWO_SIDED > 0
+
+    @cached_property
+    def reaches(self) -> NDArray[np.float64]:
+        """How far each face's plane [f] lies from the origin along its normal."""
+        reaches: NDArray[np.float64] = np.sum(self.normals * self.points[self.starts[:-1]], axis=1)
+        return reaches
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Number of points of each face [f]."""
+        return np.diff(self.starts)
+
+    @cached_property
     def low_high(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The corners [3] of the box around all points, in object axes."""
         reach = self.radii[:, None]
@@ -147,4 +164,4 @@ def _normals(
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
     normals = normals / np.maximum(lengths, 1e-9)
     outward = np.sum(normals * (origin - insides), axis=1, keepdims=True) >= 0
-    return np.where(outward, normals, -normals)
+    return np.asarray(np.where(outward, normals, -normals), np.float64)

@@ -7,28 +7,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.street_camera import NEAR, Camera, Points, clip_near, turn
+from training.data.street_camera import Camera, Points
 from training.data.street_light import Light
-from training.data.street_mesh import GHOST, LIT, ROUND, TWO_SIDED, Mesh
+from training.data.street_mesh import GHOST, Mesh
+from training.data.street_outlines import Bytes, Outlines, Pose, project
 from training.data.street_textures import blotches
 
-_SHIFT = 4
-_CIRCLE = np.stack([np.cos(np.arange(10) * np.pi / 5), np.sin(np.arange(10) * np.pi / 5)], axis=1)
 _SHORTEST_CANVAS = 64
 _MOST_ZOOM = 8
 
 Box = tuple[int, int, int, int]
-Bytes = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Pose:
-    """Where an object stands: metres on the ground, heading in radians (0 looks along +y)."""
-
-    x: float
-    y: float
-    heading: float
-    z: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -37,16 +25,6 @@ class Silhouette:
 
     box_xyxy: Box
     mask: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class _Outlines:
-    """Projected faces in painting order: pixel outlines, RGB colours, flags, pixel radii per point."""
-
-    polygons: list[Points]
-    radii: list[Points | None]
-    colours: list[list[float]]
-    flags: list[int]
 
 
 class Painter:
@@ -61,9 +39,9 @@ class Painter:
 
     def mesh(self, mesh: Mesh, pose: Pose, owner: int, grain: int) -> None:
         """Paint one mesh; ``owner`` 0 is a thing that is no instance, ``grain`` picks its dirt."""
-        outlines = _project(mesh, pose, self._camera, self._light)
-        box = _frame_box(outlines, self._camera.size_hw)
-        if box is None:
+        outlines = project(mesh, pose, self._camera, self._light)
+        box = _frame_box(outlines, self._camera.size_hw) if outlines else None
+        if outlines is None or box is None:
             return
         canvas, ghost = _fill(outlines, box, _zoom(box))
         if box[2] - box[0] > 10:
@@ -94,8 +72,8 @@ class Painter:
         target = (corners - np.array(box[:2]) - 0.5).astype(np.float32)
         matrix = cv2.getPerspectiveTransform(source, target)
         clear, veil = self._light.through_haze(depth)
-        texture = cv2.add(cv2.multiply(texture, (*(tint * clear).tolist(), 1.0)), (*veil.tolist(), 0.0))
-        canvas = cv2.warpPerspective(texture, matrix, (box[2] - box[0], box[3] - box[1]), flags=cv2.INTER_LINEAR)
+        lit = cv2.add(cv2.multiply(texture, np.array([*(tint * clear), 1.0])), np.array([*veil, 0.0]))
+        canvas = np.asarray(cv2.warpPerspective(lit, matrix, (box[2] - box[0], box[3] - box[1])), np.uint8)
         self._blend(canvas, canvas[:, :, 3] >= 128, box, 0)
 
     def _place(self, sprite: Bytes, area: tuple[float, float, float, float], depth: float) -> None:
@@ -111,12 +89,12 @@ class Painter:
             return
         size = (box[2] - box[0], box[3] - box[1])
         shrinking = part.shape[0] > size[1]
-        canvas = cv2.resize(part, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+        canvas = resized(part, size) if shrinking else np.asarray(cv2.resize(part, size), np.uint8)
         clear, veil = self._light.through_haze(depth)
         if clear < 0.98:
             hazy = np.zeros((4, 4))
             hazy[:3, :3], hazy[:3, 3], hazy[3, 3] = np.eye(3) * clear, veil / 255, 1.0
-            canvas = cv2.transform(canvas, hazy)
+            canvas = np.asarray(cv2.transform(canvas, hazy), np.uint8)
         self._blend(canvas, canvas[:, :, 3] >= 128, box, 0)
 
     def _blend(self, canvas: Bytes, mask: NDArray[np.bool_], box: Box, owner: int) -> None:
@@ -130,72 +108,9 @@ class Painter:
             self.silhouettes.setdefault(owner, []).append(Silhouette(box, mask))
 
 
-def _project(mesh: Mesh, pose: Pose, camera: Camera, light: Light) -> _Outlines:
-    rotation = turn(pose.heading)
-    place = np.array([pose.x, pose.y, pose.z])
-    seen = camera.to_camera(mesh.points @ rotation.T + place)
-    eye = (camera.position - place) @ rotation
-    order = _painting_order(mesh, eye)
-    if seen[:, 2].max() < NEAR:
-        return _Outlines([], [], [], [])
-    clear, veil = light.through_haze(max(NEAR, float(seen[:, 2].mean())))
-    colours = (_shaded(mesh, light, light.sun @ rotation)[order] * clear + veil).tolist()
-    flags = mesh.flags[order].tolist()
-    if seen[:, 2].min() < NEAR:
-        return _project_cut(mesh, seen, camera, order, colours, flags)
-    pixels = camera.to_pixels(seen)
-    radii = mesh.radii * camera.focal / seen[:, 2]
-    spans = [(mesh.starts[face], mesh.starts[face + 1]) for face in order.tolist()]
-    polygons = [pixels[a:b] for a, b in spans]
-    rounds = [radii[a:b] if flag & ROUND else None for (a, b), flag in zip(spans, flags, strict=True)]
-    return _Outlines(polygons, rounds, colours, flags)
-
-
-def _project_cut(
-    mesh: Mesh,
-    seen: Points,
-    camera: Camera,
-    order: NDArray[np.int64],
-    colours: list[list[float]],
-    flags: list[int],
-) -> _Outlines:
-    """The slow way for objects that reach behind the lens: every face is cut by itself; blobs are dropped."""
-    kept = _Outlines([], [], [], [])
-    for face, colour, flag in zip(order.tolist(), colours, flags, strict=True):
-        outline = clip_near(seen[mesh.starts[face] : mesh.starts[face + 1]])
-        if len(outline) < 3 or flag & ROUND:
-            continue
-        kept.polygons.append(np.clip(camera.to_pixels(outline), -8000, 8000))
-        kept.radii.append(None)
-        kept.colours.append(colour)
-        kept.flags.append(flag)
-    return kept
-
-
-def _painting_order(mesh: Mesh, eye: Points) -> NDArray[np.int64]:
-    anchors = mesh.points[mesh.starts[:-1]]
-    towards = np.sum(mesh.normals * (eye - anchors), axis=1)
-    faces = np.flatnonzero((towards > 0) | (mesh.flags & TWO_SIDED > 0))
-    distances = np.sum((mesh.centres - eye) ** 2, axis=1)
-    ranks = np.empty(len(distances), np.int64)
-    ranks[np.lexsort((-distances, mesh.layers))] = np.arange(len(distances))
-    return faces[np.argsort(ranks[mesh.parts[faces]], kind="stable")]
-
-
-def _shaded(mesh: Mesh, light: Light, sun: Points) -> Points:
-    factors = light.shades(mesh.normals, sun)
-    flat = mesh.flags & ROUND > 0
-    factors[flat] = light.ambient + light.direct * 0.35
-    factors[mesh.flags & LIT == 0] = light.ambient + light.direct * 0.3
-    return np.clip(mesh.colours * factors, 0, 255)
-
-
-def _frame_box(outlines: _Outlines, size_hw: tuple[int, int]) -> Box | None:
-    if not outlines.polygons:
-        return None
-    points = np.concatenate(outlines.polygons)
-    reach = max((float(radius.max()) for radius in outlines.radii if radius is not None), default=0.0)
-    return _clamp(points.min(axis=0) - reach, points.max(axis=0) + reach, size_hw)
+def _frame_box(outlines: Outlines, size_hw: tuple[int, int]) -> Box | None:
+    reach = float(outlines.radii.max())
+    return _clamp(outlines.points.min(axis=0) - reach, outlines.points.max(axis=0) + reach, size_hw)
 
 
 def _clamp(low: Points, high: Points, size_hw: tuple[int, int]) -> Box | None:
@@ -209,36 +124,13 @@ def _zoom(box: Box) -> int:
     return int(min(_MOST_ZOOM, max(2, ceil(_SHORTEST_CANVAS / high))))
 
 
-def _fill(outlines: _Outlines, box: Box, zoom: int) -> tuple[Bytes, Bytes | None]:
+def _fill(outlines: Outlines, box: Box, zoom: int) -> tuple[Bytes, Bytes | None]:
     """Painted RGBA (premultiplied) and, if any face is a ghost, the ghosts' alpha; both at frame scale."""
     wide, high = box[2] - box[0], box[3] - box[1]
     canvas = np.zeros((high * zoom, wide * zoom, 4), np.uint8)
     ghost = np.zeros(canvas.shape[:2], np.uint8) if any(flag & GHOST for flag in outlines.flags) else None
-    origin = np.array(box[:2], np.float64)
-    scale = float(zoom << _SHIFT)
-    for outline, radii, colour, flag in zip(
-        outlines.polygons, outlines.radii, outlines.colours, outlines.flags, strict=True
-    ):
-        corners = (outline - origin) * scale - (1 << (_SHIFT - 1))
-        if radii is not None:
-            _fill_round(canvas, corners, radii * scale, colour)
-        elif flag & GHOST and ghost is not None:
-            cv2.fillPoly(ghost, [corners.astype(np.int32)], 255, shift=_SHIFT)
-        else:
-            cv2.fillPoly(canvas, [corners.astype(np.int32)], (*colour, 255), shift=_SHIFT)
-    small = cv2.resize(canvas, (wide, high), interpolation=cv2.INTER_AREA)
-    return small, None if ghost is None else cv2.resize(ghost, (wide, high), interpolation=cv2.INTER_AREA)
-
-
-def _fill_round(canvas: Bytes, centres: Points, radii: Points, colour: list[float]) -> None:
-    ring = (centres[:, None] + radii[:, None, None] * _CIRCLE).astype(np.int32).reshape(-1, 2)
-    cv2.fillConvexPoly(canvas, cv2.convexHull(ring), (*(c * 0.86 for c in colour), 255), shift=_SHIFT)
-    if radii.max() > 3 << _SHIFT:
-        # A brighter core above the darker rim makes a hull of spheres look round.
-        lit = centres - radii[:, None] * np.array([0.12, 0.22])
-        core = (lit[:, None] + radii[:, None, None] * (_CIRCLE * 0.6)).astype(np.int32).reshape(-1, 2)
-        bright = tuple(min(255.0, c * 1.08) for c in colour)
-        cv2.fillConvexPoly(canvas, cv2.convexHull(core), (*bright, 255), shift=_SHIFT)
+    outlines.fill(canvas, ghost, box[:2], zoom)
+    return resized(canvas, (wide, high)), None if ghost is None else resized(ghost, (wide, high))
 
 
 def _weather(canvas: Bytes, grain: int) -> None:
@@ -252,8 +144,15 @@ def _shrunk(texture: Bytes, corners: Points) -> Bytes:
     """A half-size version as often as the target is much smaller, against shimmer."""
     tall = max(corners[3, 1] - corners[0, 1], corners[2, 1] - corners[1, 1])
     wide = max(corners[1, 0] - corners[0, 0], corners[2, 0] - corners[3, 0])
-    while texture.shape[0] > 16 and texture.shape[1] > 16 and (
-        texture.shape[0] > 1.7 * tall or texture.shape[1] > 2.5 * wide
+    while (
+        texture.shape[0] > 16
+        and texture.shape[1] > 16
+        and (texture.shape[0] > 1.7 * tall or texture.shape[1] > 2.5 * wide)
     ):
-        texture = cv2.resize(texture, (texture.shape[1] // 2, texture.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        texture = resized(texture, (texture.shape[1] // 2, texture.shape[0] // 2))
     return texture
+
+
+def resized(picture: Bytes, size_wh: tuple[int, int]) -> Bytes:
+    """The picture made smaller by averaging; ``size_wh`` in pixels."""
+    return np.asarray(cv2.resize(picture, size_wh, interpolation=cv2.INTER_AREA), np.uint8)

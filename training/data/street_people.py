@@ -1,13 +1,21 @@
 """Persons of the synthetic street: a jointed skeleton dressed in tapering limbs."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import cos, sin
 
 import numpy as np
 
 from training.data.street_mesh import LIT, TWO_SIDED, Colour, Mesh, MeshBuilder, Point, mix, shade
 
-_SKINS: tuple[Colour, ...] = ((236, 196, 170), (225, 180, 150), (198, 150, 118), (150, 105, 78), (105, 70, 52), (82, 56, 44))
+_SKINS: tuple[Colour, ...] = (
+    (236, 196, 170),
+    (225, 180, 150),
+    (198, 150, 118),
+    (150, 105, 78),
+    (105, 70, 52),
+    (82, 56, 44),
+)
 _HAIRS: tuple[Colour, ...] = ((32, 26, 24), (60, 42, 30), (105, 75, 48), (160, 130, 85), (150, 148, 145), (40, 34, 32))
 _CLOTHES: tuple[Colour, ...] = (
     (38, 40, 46), (52, 55, 62), (30, 30, 33), (70, 76, 88), (120, 118, 112), (168, 160, 146), (215, 212, 205),
@@ -119,7 +127,9 @@ def _leg(builder: MeshBuilder, look: Look, side: int, hip: float, swing: float, 
     shin_colour = look.skin if look.garment in (3, 4) else look.legs
     _limbs(builder, [top, knee, foot], (0.054 * tall * fat, 0.036 * tall, 0.024 * tall), (look.legs, shin_colour))
     toe = (foot[0] + 0.085 * tall, foot[1], max(0.03, foot[2] - 0.035))
-    builder.limb([(*foot, 0.026 * tall), (foot[0] - 0.02, foot[1], toe[2], 0.026 * tall), (*toe, 0.02 * tall)], look.shoes)
+    builder.limb(
+        [(*foot, 0.026 * tall), (foot[0] - 0.02, foot[1], toe[2], 0.026 * tall), (*toe, 0.02 * tall)], look.shoes
+    )
 
 
 def _arm(builder: MeshBuilder, look: Look, side: int, shoulder: float, swing: float, bend: float) -> None:
@@ -168,16 +178,22 @@ def _stripe(builder: MeshBuilder, look: Look, hip: tuple[float, float], shoulder
     (hx, hz), (sx, sz) = hip, shoulder
     ahead, shirt = 0.066 * look.height * look.girth, mix(look.top, (230, 228, 222), 0.75)
     x0, x1 = hx + ahead, sx + ahead * 0.9
-    builder.polygon([(x0, -0.04, hz + 0.05), (x0, 0.04, hz + 0.05), (x1, 0.06, sz - 0.05), (x1, -0.06, sz - 0.05)], shirt)
+    builder.polygon(
+        [(x0, -0.04, hz + 0.05), (x0, 0.04, hz + 0.05), (x1, 0.06, sz - 0.05), (x1, -0.06, sz - 0.05)], shirt
+    )
 
 
 def _head(builder: MeshBuilder, look: Look, at: Point) -> None:
     x, y, z = at
     size = 0.058 * look.height if look.height > 1.5 else 0.068 * look.height
     builder.part((x, y, z))
-    builder.blob([(x - 0.02, y, z - size * 1.6, size * 0.62), (x - 0.02, y, z - size, size * 0.6)], shade(look.skin, 0.85))
+    builder.blob(
+        [(x - 0.02, y, z - size * 1.6, size * 0.62), (x - 0.02, y, z - size, size * 0.6)], shade(look.skin, 0.85)
+    )
     if look.long_hair:
-        builder.blob([(x - size * 0.4, y, z + size * 0.1, size), (x - size * 0.5, y, z - size * 1.7, size * 0.75)], look.hair)
+        builder.blob(
+            [(x - size * 0.4, y, z + size * 0.1, size), (x - size * 0.5, y, z - size * 1.7, size * 0.75)], look.hair
+        )
     builder.blob([(x, y, z + size * 0.35, size * 0.95), (x + size * 0.12, y, z - size * 0.45, size * 0.72)], look.skin)
     builder.part((x - size * 0.35, y, z + size * 0.3))
     hair = [(x - size * 0.3, y, z + size * 0.55, size * 0.95), (x - size * 0.5, y, z - size * 0.1, size * 0.8)]
@@ -207,7 +223,15 @@ def _carried(builder: MeshBuilder, look: Look, hip: float, shoulder: float) -> N
         builder.limb([(0, y * 0.85, shoulder, 0.014), (0, y, hip, 0.014)], colour)
     elif look.bag == 3:
         y = 0.145 * tall
-        builder.limb([(-0.1, y, 0.3 * tall, 0.02), (0.12, y, 0.3 * tall, 0.02), (0.1, y, 0.42 * tall, 0.02), (-0.1, y, 0.42 * tall, 0.02)], colour)
+        builder.limb(
+            [
+                (-0.1, y, 0.3 * tall, 0.02),
+                (0.12, y, 0.3 * tall, 0.02),
+                (0.1, y, 0.42 * tall, 0.02),
+                (-0.1, y, 0.42 * tall, 0.02),
+            ],
+            colour,
+        )
     if look.umbrella:
         _umbrella(builder, look)
 
@@ -222,8 +246,10 @@ def _umbrella(builder: MeshBuilder, look: Look) -> None:
     builder.limb([(0.12, -0.15, look.height * 0.6, 0.012), (0.12, -0.15, top, 0.012)], (40, 40, 42))
     builder.part((0.12, -0.15, top - 0.5), 2)
     rim = [(0.12 + 0.5 * cos(a), -0.15 + 0.5 * sin(a), top - 0.2) for a in np.linspace(0, 2 * np.pi, 9).tolist()]
-    for index, (first, second) in enumerate(zip(rim[:-1], rim[1:], strict=True)):
-        builder.polygon([first, second, (0.12, -0.15, top)], shade(look.helmet, 0.8 + 0.12 * (index % 2)), LIT | TWO_SIDED)
+    for index, (first, second) in enumerate(pairwise(rim)):
+        builder.polygon(
+            [first, second, (0.12, -0.15, top)], shade(look.helmet, 0.8 + 0.12 * (index % 2)), LIT | TWO_SIDED
+        )
 
 
 def _elbow(root: Point, tip: Point, first: float, second: float, ahead: float) -> Point:

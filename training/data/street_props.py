@@ -40,14 +40,34 @@ def _sign(rng: np.random.Generator) -> Mesh:
         _plate(builder, _regular(high, 0.42, 3), -0.05, (190, 30, 32))
         _plate(builder, _regular(high, 0.28, 3), -0.06, (238, 238, 232))
     elif kind == 2:
-        _plate(builder, [(-0.35, high - 0.35), (0.35, high - 0.35), (0.35, high + 0.35), (-0.35, high + 0.35)], -0.05, (35, 80, 160))
-        _plate(builder, [(-0.15, high - 0.2), (0.05, high - 0.2), (0.05, high + 0.2), (-0.15, high + 0.2)], -0.06, (238, 238, 238))
+        _plate(
+            builder,
+            [(-0.35, high - 0.35), (0.35, high - 0.35), (0.35, high + 0.35), (-0.35, high + 0.35)],
+            -0.05,
+            (35, 80, 160),
+        )
+        _plate(
+            builder,
+            [(-0.15, high - 0.2), (0.05, high - 0.2), (0.05, high + 0.2), (-0.15, high + 0.2)],
+            -0.06,
+            (238, 238, 238),
+        )
     elif kind == 3:
         _plate(builder, _regular(high, 0.38, 4), -0.05, (235, 235, 230))
         _plate(builder, _regular(high, 0.28, 4), -0.06, (225, 180, 40))
     else:
-        _plate(builder, [(-0.6, high - 0.2), (0.6, high - 0.2), (0.6, high + 0.25), (-0.6, high + 0.25)], -0.05, (225, 190, 60))
-        _plate(builder, [(-0.45, high - 0.02), (0.4, high - 0.02), (0.4, high + 0.1), (-0.45, high + 0.1)], -0.06, (30, 30, 30))
+        _plate(
+            builder,
+            [(-0.6, high - 0.2), (0.6, high - 0.2), (0.6, high + 0.25), (-0.6, high + 0.25)],
+            -0.05,
+            (225, 190, 60),
+        )
+        _plate(
+            builder,
+            [(-0.45, high - 0.02), (0.4, high - 0.02), (0.4, high + 0.1), (-0.45, high + 0.1)],
+            -0.06,
+            (30, 30, 30),
+        )
     return builder.build()
 
 
@@ -94,7 +114,7 @@ def _bollard(rng: np.random.Generator) -> Mesh:
 
 def _bench(rng: np.random.Generator) -> Mesh:
     builder = MeshBuilder()
-    wood = (mix((125, 88, 55), (95, 95, 95), rng.uniform(0, 1)))
+    wood = mix((125, 88, 55), (95, 95, 95), rng.uniform(0, 1))
     builder.part((0, 0, 0.3))
     builder.box((-0.25, -0.9, 0.38), (0.25, 0.9, 0.46), wood)
     builder.box((-0.28, -0.9, 0.55), (-0.22, 0.9, 0.9), shade(wood, 1.1))
@@ -111,7 +131,9 @@ def _billboard(rng: np.random.Generator) -> Mesh:
     builder.box((-0.1, -0.7, 0.3), (0.1, 0.7, 2.5), (60, 62, 64))
     ground = tuple(rng.uniform(60, 240, 3).tolist())
     builder.part((1, 0, 1.3), 1)
-    _plate(builder, [(-0.62, 0.45), (0.62, 0.45), (0.62, 2.42), (-0.62, 2.42)], -0.11, (ground[0], ground[1], ground[2]))
+    _plate(
+        builder, [(-0.62, 0.45), (0.62, 0.45), (0.62, 2.42), (-0.62, 2.42)], -0.11, (ground[0], ground[1], ground[2])
+    )
     ink = tuple(rng.uniform(20, 220, 3).tolist())
     _plate(builder, [(-0.5, 0.6), (0.5, 0.6), (0.45, 1.1), (-0.45, 1.1)], -0.12, (ink[0], ink[1], ink[2]))
     _plate(builder, _regular(1.75, rng.uniform(0.2, 0.4), 12), -0.12, shade((ink[2], ink[0], ink[1]), 1.1))
@@ -134,7 +156,12 @@ def _trailer(rng: np.random.Generator) -> Mesh:
     end, half, top = rng.uniform(1.4, 2.5), 1.05, rng.uniform(2.3, 2.6) if caravan else rng.uniform(1.5, 2.0)
     paint = shade((228, 226, 218), rng.uniform(0.85, 1.0)) if caravan else shade((70, 90, 110), rng.uniform(0.6, 1.6))
     builder.part((0, 0, 1.3), 1)
-    sections: list[Section] = [(end, half * 0.95, 0.6, top - 0.4), (end - 0.4, half, 0.5, top), (-end + 0.3, half, 0.5, top), (-end, half * 0.95, 0.6, top - 0.3)]
+    sections: list[Section] = [
+        (end, half * 0.95, 0.6, top - 0.4),
+        (end - 0.4, half, 0.5, top),
+        (-end + 0.3, half, 0.5, top),
+        (-end, half * 0.95, 0.6, top - 0.3),
+    ]
     loft(builder, sections, paint, (120, 122, 125))
     if caravan:
         panel(builder, -end - 0.01, (-0.7, 0.7), (1.3, top - 0.5), (50, 56, 62))

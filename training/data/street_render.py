@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from training.data.street_backdrop import paint_ground, paint_house, paint_sky
 from training.data.street_camera import Camera, Points, look, turn
 from training.data.street_mesh import Mesh
-from training.data.street_painter import Painter, Pose
+from training.data.street_outlines import Pose
+from training.data.street_painter import Painter
 from training.data.street_shadows import Shadows
 from training.data.street_textures import TREES, tree
 from training.data.street_world import Actor, House, World
@@ -115,12 +116,14 @@ def _actor(actor: Actor, seconds: float, camera: Camera, shadows: Shadows) -> li
     return [_Drawable(*box, partial(_paint_actor, actor=actor, pose=pose, shapes=(mesh, rider), eye=camera.position))]
 
 
-def _paint_actor(
-    painter: Painter, actor: Actor, pose: Pose, shapes: tuple[Mesh, Mesh | None], eye: Points
-) -> None:
+def _paint_actor(painter: Painter, actor: Actor, pose: Pose, shapes: tuple[Mesh, Mesh | None], eye: Points) -> None:
     mesh, rider = shapes
     pairs = [(mesh, actor.track_id)] + ([(rider, actor.rider_id)] if rider is not None else [])
-    towards = (eye[:2] - (pose.x, pose.y)) @ turn(pose.heading)[:2, 0] / max(1.0, float(np.hypot(*(eye[:2] - (pose.x, pose.y)))))
+    towards = (
+        (eye[:2] - (pose.x, pose.y))
+        @ turn(pose.heading)[:2, 0]
+        / max(1.0, float(np.hypot(*(eye[:2] - (pose.x, pose.y)))))
+    )
     for shape, owner in pairs[:: -1 if towards > 0.75 else 1]:
         painter.mesh(shape, pose, owner, actor.number)
 

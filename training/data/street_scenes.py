@@ -233,7 +233,12 @@ def _residential(draft: Draft, speed: float) -> tuple[Colour, float]:
             furniture(draft, kerb + side * 0.5, side, ys, True)
             _park(draft, kerb + side * (walk + 0.3), side, ys)
             house_row(draft, kerb + side * (walk + rng.uniform(3, 8)), side, ys, 0.45)
-            walkers(draft, tuple(sorted((kerb + side * 0.4, kerb + side * walk))), (max(5.0, ys[0]), ys[1]), rng.uniform(0.6, 1.6) * (ys[1] - ys[0]) / 60)  # type: ignore[arg-type]
+            walkers(
+                draft,
+                (kerb + side * 0.4, kerb + side * walk),
+                (max(5.0, ys[0]), ys[1]),
+                rng.uniform(0.6, 1.6) * (ys[1] - ys[0]) / 60,
+            )
     cyclists(draft, 1.4, True, 0.5, (6, 45))
     cyclists(draft, -2.9, False, 0.4, (8, 45))
     return shade(grass, 0.95), rng.uniform(0.02, 0.05)
@@ -241,7 +246,7 @@ def _residential(draft: Draft, speed: float) -> tuple[Colour, float]:
 
 def _highway(draft: Draft, speed: float) -> tuple[Colour, float]:
     rng, grass = draft.rng, _grass(draft.rng)
-    lanes, own = int(rng.integers(2, 5)), 0
+    lanes = int(rng.integers(2, 5))
     own = int(rng.integers(lanes))
     left, right = -own * 3.6 - 1.9, (lanes - own) * 3.6 - 1.7
     far, tone, white = draft.far + 500, _asphalt(rng), (218.0, 218.0, 212.0)
@@ -267,7 +272,7 @@ def _highway(draft: Draft, speed: float) -> tuple[Colour, float]:
 def _roadside(draft: Draft, left: float, right: float) -> None:
     rng, y = draft.rng, 4.0
     while y < draft.far:
-        draft.prop("prop:gantry" if draft.chance(0.18) else "prop:lamp", right - 1.5, y, pi / 2 * 0)
+        draft.prop("prop:gantry" if draft.chance(0.18) else "prop:lamp", right - 1.5, y)
         for side, x in ((-1, left), (1, right)):
             for _ in range(3):
                 draft.prop("tree", x + side * rng.uniform(1, 22), y + rng.uniform(0, 18), size=rng.uniform(5, 13))
@@ -280,7 +285,7 @@ def _square(draft: Draft, speed: float) -> tuple[Colour, float]:
     xs = (-8.0, 2.0)
     tone = _road(draft, xs, 16.0, paving)
     gaps = _crossings(draft, tone, xs, 0.5)
-    for side, x in ((-1, -10.8), (1, 4.8)):
+    for x in (-10.8, 4.8):
         if draft.chance(0.7):
             first = rng.uniform(5, 25)
             for y in np.arange(first, first + rng.uniform(12, 45), 2.7).tolist():
@@ -289,7 +294,7 @@ def _square(draft: Draft, speed: float) -> tuple[Colour, float]:
                     turn = pi / 2 if draft.chance(0.5) else -pi / 2
                     draft.add("car", x + rng.normal(0, 0.2), y, turn + rng.normal(0, 0.03))
         else:
-            walkers(draft, tuple(sorted((x - 3, x + 3))), (6, 50), rng.uniform(1.5, 4))  # type: ignore[arg-type]
+            walkers(draft, (x - 3, x + 3), (6, 50), rng.uniform(1.5, 4))
             bikes(draft, x, rng.uniform(8, 35), "bicycle", int(rng.integers(2, 5)))
     lane_traffic(draft, 0.0, True, speed, rng.uniform(20, 50), rng.uniform(8, 25), 0.25, 0.2)
     lane_traffic(draft, -4.0, False, 6.0, rng.uniform(25, 60), 10.0, 0.2, 0.2)
@@ -298,7 +303,7 @@ def _square(draft: Draft, speed: float) -> tuple[Colour, float]:
     for kerb, side in ((xs[0], -1), (xs[1], 1)):
         furniture(draft, kerb + side * 0.7, side, (_BACK, draft.far), True)
         house_row(draft, kerb + side * 16, side, (_BACK, draft.far), 0.15)
-        walkers(draft, tuple(sorted((kerb + side * 6, kerb + side * 15))), (8, 75), rng.uniform(2, 6))  # type: ignore[arg-type]
+        walkers(draft, (kerb + side * 6, kerb + side * 15), (8, 75), rng.uniform(2, 6))
     if gaps:
         crossing_people(draft, xs, gaps[0][0], 2.0)
     return shade(paving, 0.97), rng.uniform(0.03, 0.08)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from training.data.street_camera import NEAR, Camera, Points, turn
 from training.data.street_light import Light
 from training.data.street_mesh import Mesh
-from training.data.street_painter import Pose
+from training.data.street_outlines import Pose
 from training.data.street_world import House
 
 _SHARP = 45.0
@@ -56,7 +56,9 @@ class Shadows:
         self._polygon(self._cast, crown)
         across = np.array([-shift[1], shift[0]]) / max(float(np.hypot(*shift)), 1e-6) * 0.12
         here = np.array([x, y])
-        self._polygon(self._cast, np.array([here - across, here + across, here + shift + across, here + shift - across]))
+        self._polygon(
+            self._cast, np.array([here - across, here + across, here + shift + across, here + shift - across])
+        )
 
     def left(self) -> NDArray[np.float32]:
         """Share of light left on the ground, float32 [h / 2, w / 2]."""

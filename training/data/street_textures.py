@@ -31,7 +31,7 @@ def fractal(size: int, coarsest: int, seed: int, fall: float = 0.55) -> NDArray[
         total += weight * large[2 * step : 2 * step + size, 2 * step : 2 * step + size]
         cells, weight = cells * 2, weight * fall
     low, high = np.percentile(total, [1, 99])
-    return np.clip((total - low) / (high - low), 0, 1).astype(np.float32)
+    return np.asarray(np.clip((total - low) / (high - low), 0, 1), np.float32)
 
 
 @cache
@@ -44,8 +44,8 @@ def blotches() -> Bytes:
 def asphalt() -> NDArray[np.float32]:
     """Ground grain: float32 [512, 512] around 1."""
     grain = np.random.default_rng([_SEED, 2]).normal(0, 0.05, (512, 512)).astype(np.float32)
-    grain = cv2.GaussianBlur(grain, (3, 3), 0.7)
-    return np.asarray(0.86 + 0.28 * fractal(512, 8, 3, 0.75) + grain, np.float32)
+    soft = cv2.GaussianBlur(grain, (3, 3), 0.7)
+    return np.asarray(0.86 + 0.28 * fractal(512, 8, 3, 0.75) + soft, np.float32)
 
 
 @cache
@@ -115,7 +115,9 @@ def _window(
     bright = rng.uniform(25, 95) if rng.random() < 0.85 else rng.uniform(120, 200)
     _rect(picture, box, (bright * 0.9, bright, bright * 1.1))
     if rng.random() < 0.5:
-        _rect(picture, (x0, y0, x1, y0 + (y1 - y0) * rng.uniform(0.15, 0.5)), (bright * 1.5, bright * 1.5, bright * 1.4))
+        _rect(
+            picture, (x0, y0, x1, y0 + (y1 - y0) * rng.uniform(0.15, 0.5)), (bright * 1.5, bright * 1.5, bright * 1.4)
+        )
     middle = (x0 + x1) / 2
     _rect(picture, (middle - 1, y0, middle + 1, y1), frame)
     _rect(picture, (x0 - 3, y1 + 2, x1 + 3, y1 + 4), shade_tuple(frame, 0.7))
@@ -202,7 +204,9 @@ def _crown(canvas: Bytes, rng: np.random.Generator, bare: bool) -> None:
         _clump(canvas, rng, (x, y, rng.uniform(24, 52)), tone * rng.uniform(0.8, 1.1))
 
 
-def _clump(canvas: Bytes, rng: np.random.Generator, spot: tuple[float, float, float], tone: NDArray[np.float64]) -> None:
+def _clump(
+    canvas: Bytes, rng: np.random.Generator, spot: tuple[float, float, float], tone: NDArray[np.float64]
+) -> None:
     x, y, size = spot
     offsets = rng.normal(0, 0.5, (150, 2)) * size
     for dx, dy in offsets[np.argsort(-offsets[:, 1])].tolist():

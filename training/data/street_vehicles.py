@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -46,7 +47,8 @@ _SHAPES: dict[str, CarShape] = {
     "pickup": CarShape(5.3, 1.92, 1.80, 1.12, 1.02, (1.00, 0.45), (-0.65, -0.85), 1.12, 0.39, 0.18),
 }
 _SHARES = {
-    "saloon": 0.24, "hatch": 0.24, "suv": 0.22, "estate": 0.09, "sports": 0.04, "van": 0.08, "mini": 0.06, "pickup": 0.03,
+    "saloon": 0.24, "hatch": 0.24, "suv": 0.22, "estate": 0.09, "sports": 0.04, "van": 0.08,
+    "mini": 0.06, "pickup": 0.03,
 }  # fmt: skip
 CARS = 900
 
@@ -72,7 +74,7 @@ def car(number: int) -> Mesh:
 def loft(builder: MeshBuilder, sections: list[Section], colour: Colour, sill: Colour | None = None) -> None:
     """Side, top and end faces through cuts ordered from front to rear; ``sill`` colours the lowest band."""
     rows = [_cut(section) for section in sections]
-    for front, rear in zip(rows[:-1], rows[1:], strict=True):
+    for front, rear in pairwise(rows):
         for side in (0, 1):
             for level in range(3):
                 band = sill if level == 0 and sill else shade(colour, (0.86, 0.98, 1.04)[level])
@@ -97,7 +99,11 @@ def wheels(builder: MeshBuilder, xs: list[float], half: float, radius: float, ri
         for side in (-1, 1):
             y = side * half
             builder.part((x, y * 0.9, radius), 0)
-            builder.box((x - radius * 0.9, min(y, y - side * 0.22), 0.0), (x + radius * 0.9, max(y, y - side * 0.22), radius), RUBBER)
+            builder.box(
+                (x - radius * 0.9, min(y, y - side * 0.22), 0.0),
+                (x + radius * 0.9, max(y, y - side * 0.22), radius),
+                RUBBER,
+            )
     for x in xs:
         for side in (-1, 1):
             y = side * (half + 0.012)
@@ -151,7 +157,7 @@ def _body(builder: MeshBuilder, shape: CarShape, paint: Colour, rng: np.random.G
     _doors(builder, shape, paint)
     _face(builder, shape, sections[0], paint, rng)
     _tail(builder, shape, sections[-1], paint, rng)
-    rim = (mix((165, 167, 170), (60, 60, 62), rng.uniform(0, 1)))
+    rim = mix((165, 167, 170), (60, 60, 62), rng.uniform(0, 1))
     wheels(builder, [end - rng.uniform(0.78, 0.9), -end + rng.uniform(0.75, 0.95)], half, shape.wheel, rim)
 
 
@@ -189,7 +195,14 @@ def _face(builder: MeshBuilder, shape: CarShape, cut: Section, paint: Colour, rn
     for side in (-1, 1):
         outer, inner = side * half * 0.99, side * (half - lamp)
         panel(builder, x + 0.001, (inner, outer), (low + tall * 0.6, low + tall * 0.88), (60, 62, 66))
-        panel(builder, x + 0.003, (inner * 0.96 + outer * 0.04, outer * 0.9), (low + tall * 0.65, low + tall * 0.86), glow, 0 if lit else LIT)
+        panel(
+            builder,
+            x + 0.003,
+            (inner * 0.96 + outer * 0.04, outer * 0.9),
+            (low + tall * 0.65, low + tall * 0.86),
+            glow,
+            0 if lit else LIT,
+        )
     _plate(builder, x + 0.004, low + tall * 0.3, rng)
 
 
@@ -205,7 +218,13 @@ def _tail(builder: MeshBuilder, shape: CarShape, cut: Section, paint: Colour, rn
     for side in (-1, 1):
         outer, inner = side * half, side * (half - wide)
         panel(builder, x - 0.001, (inner, outer), (low + tall * bottom, low + tall * 0.97), red, 0 if braking else LIT)
-        panel(builder, x - 0.003, (inner * 0.8 + outer * 0.2, outer), (low + tall * (bottom + 0.08), low + tall * (bottom + 0.16)), (225, 190, 180))
+        panel(
+            builder,
+            x - 0.003,
+            (inner * 0.8 + outer * 0.2, outer),
+            (low + tall * (bottom + 0.08), low + tall * (bottom + 0.16)),
+            (225, 190, 180),
+        )
     _plate(builder, x - 0.004, low + tall * rng.choice([0.26, 0.6]), rng)
 
 
@@ -220,7 +239,12 @@ def _cabin(builder: MeshBuilder, shape: CarShape, paint: Colour, rng: np.random.
     low, high = shape.width / 2 * 0.93, shape.width / 2 - shape.inset
     base, roof = shape.belt - 0.02, shape.height
     (front_low, front_high), (rear_high, rear_low) = shape.windscreen, shape.rear
-    left = [(front_low, low, base), (front_high, high, roof - 0.04), (rear_high, high, roof - 0.02), (rear_low, low, base)]
+    left = [
+        (front_low, low, base),
+        (front_high, high, roof - 0.04),
+        (rear_high, high, roof - 0.02),
+        (rear_low, low, base),
+    ]
     right = [(x, -y, z) for x, y, z in left]
     builder.part((0, 0, base), 2)
     roof_paint = (22.0, 22.0, 24.0) if rng.random() < 0.12 else paint
@@ -241,10 +265,12 @@ def _cabin(builder: MeshBuilder, shape: CarShape, paint: Colour, rng: np.random.
 def _side_glass(builder: MeshBuilder, side: list[Point], glass: Colour, panes: int, blind: bool) -> None:
     stretch = 0.32 if blind else 0.94
     edges = np.linspace(0.06, stretch, panes + 1)
-    for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+    for start, stop in pairwise(edges.tolist()):
         corners = [(start + 0.012, 0.1), (start + 0.012, 0.86), (stop - 0.012, 0.86), (stop - 0.012, 0.1)]
         builder.polygon([_on(side, u, v, 0.008) for u, v in corners], glass)
-        builder.polygon([_on(side, u, 0.55 + (v - 0.1) * 0.4, 0.01) for u, v in corners], mix(glass, (150, 165, 180), 0.3))
+        builder.polygon(
+            [_on(side, u, 0.55 + (v - 0.1) * 0.4, 0.01) for u, v in corners], mix(glass, (150, 165, 180), 0.3)
+        )
 
 
 def _on(quad: list[Point], u: float, v: float, lift: float) -> Point:
@@ -266,7 +292,10 @@ def _end_glass(builder: MeshBuilder, quad: list[Point], lift: float, glass: Colo
     builder.polygon([at(0.05, 0.07), at(0.95, 0.07), at(0.96, 0.94), at(0.04, 0.94)], glass)
     builder.polygon([at(0.05, 0.07), at(0.95, 0.07), at(0.95, 0.4), at(0.05, 0.3)], mix(glass, (150, 165, 180), 0.35))
     for seat in (0.28, 0.72):
-        builder.polygon([at(seat - 0.07, 0.45), at(seat + 0.07, 0.45), at(seat + 0.1, 0.93), at(seat - 0.1, 0.93)], shade(glass, 0.5))
+        builder.polygon(
+            [at(seat - 0.07, 0.45), at(seat + 0.07, 0.45), at(seat + 0.1, 0.93), at(seat - 0.1, 0.93)],
+            shade(glass, 0.5),
+        )
 
 
 def _bed(builder: MeshBuilder, shape: CarShape) -> None:

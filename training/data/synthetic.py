@@ -136,9 +136,7 @@ def _instances(painter: Painter, world: World, settings: SceneSettings) -> tuple
     return tuple(sorted(labelled, key=lambda item: item.track_id))
 
 
-def _instance(
-    owners: NDArray[np.int32], owner: int, class_index: int, outline: Silhouette
-) -> SceneInstance | None:
+def _instance(owners: NDArray[np.int32], owner: int, class_index: int, outline: Silhouette) -> SceneInstance | None:
     x0, y0, x1, y1 = outline.box_xyxy
     visible = owners[y0:y1, x0:x1] == owner
     columns, rows = np.flatnonzero(visible.any(axis=0)), np.flatnonzero(visible.any(axis=1))
@@ -184,7 +182,8 @@ def write_dataset(
 def _write(
     folder: Path, count: int, seed: int, settings: SceneSettings, workers: int, progress: Callable[[int], None] | None
 ) -> Path:
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[Annotation] = []
     for done, found in enumerate(_scenes(folder / "images", count, seed, settings, workers), start=1):
         image = {"id": done, "file_name": _name(done - 1), "height": settings.height, "width": settings.width}
         images.append(image)
@@ -198,9 +197,7 @@ def _write(
     return path
 
 
-def _scenes(
-    folder: Path, count: int, seed: int, settings: SceneSettings, workers: int
-) -> Iterator[list[Annotation]]:
+def _scenes(folder: Path, count: int, seed: int, settings: SceneSettings, workers: int) -> Iterator[list[Annotation]]:
     work = partial(_write_scene, folder, seed, settings)
     if workers == 1:
         yield from map(work, range(count))

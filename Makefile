@@ -1,0 +1,65 @@
+# One command here is the same command in CI. Everything is installed into virtual environments in this folder.
+PYTHON ?= python3
+VENV ?= .venv
+SERVING_VENV ?= .venv-serving
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c requirements.lock
+DEMO_ARGUMENTS = $(if $(VIDEO),--video "$(VIDEO)")
+
+.PHONY: demo test test-slow test-gpu test-serving check format protos lock clean
+
+demo: $(SERVING_VENV)/installed  ## stream a clip through the server and write demo/; VIDEO=path for your own
+	$(SERVING_VENV)/bin/streetmask demo $(DEMO_ARGUMENTS)
+
+test: $(VENV)/installed  ## all tests but slow and GPU ones
+	$(VENV)/bin/python -m pytest
+
+test-slow: $(VENV)/installed
+	$(VENV)/bin/python -m pytest -m slow --timeout 3600
+
+test-gpu: $(VENV)/installed
+	$(VENV)/bin/python -m pytest -m gpu
+
+test-serving: $(SERVING_VENV)/installed-tests  ## what serves must work where torch is not installed
+	$(SERVING_VENV)/bin/python -m pytest tests/scene tests/protos tests/serve tests/streetmask
+
+check: $(VENV)/installed  ## style, types, direction of imports, generated code
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python -m protos.generate --check
+
+format: $(VENV)/installed
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+protos: $(VENV)/installed  ## write the generated protobuf code anew
+	$(VENV)/bin/python -m protos.generate
+
+lock:  ## write requirements.lock anew, from the newest versions that the ranges allow
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check -e '.[serve,client,train,export,dev]'
+	head -2 requirements.lock > requirements.lock.new
+	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu//' >> requirements.lock.new
+	mv requirements.lock.new requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf $(VENV) $(SERVING_VENV) .venv-lock demo
+
+%/python-is-new-enough:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "StreetMask needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(@D) && touch $@
+
+$(VENV)/installed: pyproject.toml requirements.lock | $(VENV)/python-is-new-enough
+	$(VENV)/bin/python $(PIP_INSTALL) -e '.[serve,client,train,export,dev]'
+	@touch $@
+
+$(SERVING_VENV)/installed: pyproject.toml requirements.lock | $(SERVING_VENV)/python-is-new-enough
+	$(SERVING_VENV)/bin/python $(PIP_INSTALL) -e '.[serve,client]'
+	@touch $@
+
+$(SERVING_VENV)/installed-tests: $(SERVING_VENV)/installed
+	$(SERVING_VENV)/bin/python $(PIP_INSTALL) hypothesis onnx pytest pytest-asyncio pytest-timeout
+	@touch $@

@@ -1,0 +1,81 @@
+"""``streetmask export`` and ``streetmask evaluate``."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from export.predictor import open_predictor
+from export.publish import Publication, publish
+from training.data.coco import CocoDataset
+from training.evaluate import Precision
+from training.evaluate import evaluate as score
+
+
+@dataclass(frozen=True)
+class ExportArguments:
+    """Turn a checkpoint into a model folder: ONNX graph, golden frame, model card; verified before it is written."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional]
+    """Checkpoint of `streetmask train`."""
+    out: Path
+    """Folder NAME/VERSION to write, such as models/street-nano/1."""
+    data: tuple[str, ...] = ()
+    """NAME=COCO.json sets on which the finished model is measured, for its card; the first sets the thresholds."""
+    summary: str = "YOLACT++ instance segmentation of street scenes."
+    """What the model is for, for its card."""
+    licence: str = "not stated"
+    """What the weights may be used for, for the card."""
+    limits: str = "not stated"
+    """What the model cannot do, for the card."""
+
+
+@dataclass(frozen=True)
+class EvaluateArguments:
+    """Measure COCO box and mask AP of a checkpoint or a model folder at full frame size."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """Checkpoint file, or model folder such as models/street-nano/1."""
+    data: Path
+    """COCO JSON with the pictures beside it."""
+    threads: int = 2
+    """CPU threads of a model folder's engine."""
+
+
+def export(arguments: ExportArguments) -> None:
+    """Publish the checkpoint and say what was verified and measured."""
+    publication = Publication(
+        summary=arguments.summary,
+        licence=arguments.licence,
+        limits=arguments.limits,
+        accuracy=[_named(entry) for entry in arguments.data],
+    )
+    artifact = publish(arguments.checkpoint, arguments.out, publication)
+    for name, value in {**artifact.verified, **artifact.card.figures}.items():
+        print(f"  {name}: {value:g}")
+    print(f"wrote {arguments.out}")
+
+
+def evaluate(arguments: EvaluateArguments) -> None:
+    """Print a table by class, then the whole evaluation as one line of JSON."""
+    dataset = CocoDataset(arguments.data)
+    result = score(open_predictor(arguments.model, arguments.threads), dataset)
+    print(f"{result.images} pictures, {result.instances} instances")
+    print(f"{'':12}{'box AP':>8}{'mask AP':>9}")
+    for name in result.box.by_class:
+        print(f"{name:12}{100 * result.box.by_class[name]:8.1f}{100 * result.mask.by_class[name]:9.1f}")
+    for label, field in (("all", "ap"), ("all, IoU 0.5", "ap50"), ("small", "small"), ("large", "large")):
+        print(f"{label:12}{_percent(result.box, field):8.1f}{_percent(result.mask, field):9.1f}")
+    print(json.dumps(result.as_dict()))
+
+
+def _percent(precision: Precision, field: str) -> float:
+    return 100 * float(getattr(precision, field))
+
+
+def _named(entry: str) -> tuple[str, Path]:
+    """``NAME=PATH``, or a path that is its own name."""
+    name, _, path = entry.rpartition("=")
+    return name or Path(path).parent.name, Path(path)
