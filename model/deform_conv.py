@@ -59,4 +59,8 @@ class DeformConv2d(nn.Module):
         """The first 18 channels of the offset layer are (dy, dx) per tap, the last 9 the modulation's logits."""
         guide = self.conv_offset_mask(image)
         offsets_yx, modulation = guide[:, : 2 * _TAPS], torch.sigmoid(guide[:, 2 * _TAPS :])
+        return self.convolve(image, offsets_yx, modulation)
+
+    def convolve(self, image: Tensor, offsets_yx: Tensor, modulation: Tensor) -> Tensor:
+        """``deform_conv2d`` with the layer's own weights: what a deployment may compute in another way."""
         return deform_conv2d(image, offsets_yx, modulation, self.weight, self.bias, self.stride)

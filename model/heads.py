@@ -21,7 +21,7 @@ class PredictionHead(nn.Module):
         x = self.upfeature(feature)
         layers = (self.bbox_layer, self.conf_layer, self.mask_layer)
         offsets, logits, coefficients = (
-            layer(x).permute(0, 2, 3, 1).reshape(len(x), -1, width)
+            layer(x).permute(0, 2, 3, 1).reshape(x.shape[0], -1, width)
             for layer, width in zip(layers, self.widths, strict=True)
         )
         return offsets, logits, torch.tanh(coefficients)

@@ -61,13 +61,8 @@ class Segmenter(nn.Module):
         """Class score times predicted mask IoU (YOLACT++, section 6.1), or the class score alone."""
         if self.network.maskiou_net is None:
             return found.scores
-        ious = self.network.maskiou_net(soft.flatten(0, 1)[:, None]).view(*found.scores.shape, -1)
+        ious: Tensor = self.network.maskiou_net(soft.flatten(0, 1)[:, None]).view(*found.scores.shape, -1)
         return found.scores * ious.gather(2, found.classes[..., None]).squeeze(2)
-
-
-def to_detections(num: RgbImage, *rows: RgbImage) -> list[Detections]:
-    """The contract's six arrays as numpy -> one ``Detections`` a picture, without the padding."""
-    return [Detections(*(row[index, :count] for row in rows)) for index, count in enumerate(num)]
 
 
 class TorchPredictor:
@@ -83,4 +78,5 @@ class TorchPredictor:
         batch = torch.from_numpy(np.stack([network_input(frame, size_hw) for frame in frames]))
         with torch.inference_mode():
             outputs = self.segmenter(batch.to(self.device))
-        return to_detections(*(tensor.cpu().numpy() for tensor in outputs))
+        num, *rows = (tensor.cpu().numpy() for tensor in outputs)
+        return [Detections(*(row[index, :count] for row in rows)) for index, count in enumerate(num)]

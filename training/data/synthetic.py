@@ -101,16 +101,17 @@ def clip(
 ) -> Iterator[StreetScene]:
     """Frames of a drive through one street; track ids persist, noise is new in every frame.
 
-    Raises ``ConfigurationError`` for times that are not positive.
+    Raises ``ConfigurationError`` for times that are not positive or a negative seed.
     """
     for name, value in (("seconds", seconds), ("fps", fps)):
         if not 0 < value < 10_000:
             raise ConfigurationError(name, f"expected a positive number, got {value}; give more than 0")
-    return _frames(seed, seconds, fps, settings)
+    return _frames(seed, _generator(seed, 1), seconds, fps, settings)
 
 
-def _frames(seed: int, seconds: float, fps: float, settings: SceneSettings) -> Iterator[StreetScene]:
-    rng = _generator(seed, 1)
+def _frames(
+    seed: int, rng: np.random.Generator, seconds: float, fps: float, settings: SceneSettings
+) -> Iterator[StreetScene]:
     world, lens = draw_world(rng, seconds), draw_lens(rng)
     for frame in range(max(1, round(seconds * fps))):
         painter = render(world, frame / fps, (settings.height, settings.width))
