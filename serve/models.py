@@ -1,0 +1,145 @@
+"""A loaded model: an artifact's network with everything around it that turns a picture into named instances."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scene.artifact import Artifact, GoldenFrame, read_artifact
+from scene.errors import ArtifactError, FrameError, UnknownModelError
+from scene.image import RgbImage, decode_image, network_input
+from scene.instances import Detections, Instance, instances_on_frame
+from serve.answer import Answer, FoundInstance, MaskRegion, Options, StageClock
+from serve.engines import Engine, Outputs, open_engine
+
+GOLDEN_SCORE = 0.05
+"""Rows of the golden frame at or below this score are noise and not compared."""
+
+GOLDEN_TOLERANCE = 0.02
+"""How far a score of the golden frame may lie from the exporting machine's: processors round differently."""
+
+
+class Model:
+    """An engine with its artifact: pictures in, answers out."""
+
+    def __init__(self, artifact: Artifact, engine: Engine) -> None:
+        self.artifact = artifact
+        self.engine = engine
+        self._thresholds = np.array(artifact.thresholds, np.float32)
+
+    @classmethod
+    def load(cls, folder: Path, threads: int = 1) -> "Model":
+        """Load the artifact in a folder ``NAME/VERSION`` and hold its answer to the golden frame against its own.
+
+        Raises ``ArtifactError`` for a folder that is missing, damaged or answers otherwise than when it was exported.
+        """
+        artifact = read_artifact(folder)
+        model = cls(artifact, open_engine(folder, artifact, threads))
+        model._check_golden(folder)
+        return model
+
+    def require(self, options: Options) -> None:
+        """Raise ``UnknownModelError`` if the options ask for another model."""
+        if options.model_name not in ("", self.artifact.name):
+            raise UnknownModelError(
+                "model_name", f"expected {self.artifact.name} or nothing, but {options.model_name!r} came"
+            )
+
+    def segment(self, image: RgbImage, options: Options | None = None) -> Answer:
+        """Find the instances of a picture, uint8 [H, W, 3] RGB, in the calling thread."""
+        options = options or Options()
+        self.require(options)
+        clock = StageClock(time.perf_counter())
+        batch = self.prepare(image, clock)
+        with clock.stage("network"):
+            outputs = self.engine.run(batch)
+        return self.finish(outputs, _size_hw(image), options, clock)
+
+    def prepare(self, image: RgbImage, clock: StageClock) -> NDArray[np.uint8]:
+        """The network's input for one picture: uint8 [1, H, W, 3]."""
+        with clock.stage("prepare"):
+            return network_input(image, self.artifact.size_hw)[None]
+
+    def finish(self, outputs: Outputs, size_hw: tuple[int, int], options: Options, clock: StageClock) -> Answer:
+        """Lay the outputs for one picture onto its (height, width) and name what they show."""
+        wanted = self._wanted(detections(outputs), options)
+        with clock.stage("paste"):
+            instances = list(instances_on_frame(wanted, size_hw))
+        with clock.stage("encode"):
+            found = tuple(self._found(instance, options) for instance in instances)
+        return Answer(self.artifact.name, self.artifact.version, size_hw, found, clock.times())
+
+    def _wanted(self, rows: Detections, options: Options) -> Detections:
+        thresholds = self._thresholds
+        if options.score_threshold is not None:
+            thresholds = np.full_like(thresholds, options.score_threshold)
+        kept = rows.above(thresholds)
+        return kept if options.max_instances is None else kept.first(options.max_instances)
+
+    def _found(self, instance: Instance, options: Options) -> FoundInstance:
+        return FoundInstance(
+            class_index=instance.class_index,
+            class_name=self.artifact.class_names[instance.class_index],
+            score=instance.score,
+            mask_score=instance.mask_score,
+            box_xyxy=instance.box_xyxy,
+            mask=MaskRegion.of(instance) if options.include_masks else None,
+        )
+
+    def _check_golden(self, folder: Path) -> None:
+        """The first run, so it warms the engine up as well."""
+        golden = self.artifact.golden
+        image = _golden_picture(folder, golden)
+        try:
+            rows = detections(self.engine.run(network_input(image, self.artifact.size_hw)[None]))
+        except Exception as error:  # engines' own exceptions share no nearer root
+            raise ArtifactError(f"the model in {folder} fails on its golden frame; export it again") from error
+        worst = _largest_difference(rows.scores, np.array(golden.scores, np.float32))
+        if worst > GOLDEN_TOLERANCE:
+            raise ArtifactError(
+                f"{folder} answers its golden frame otherwise than when it was exported: a score is off by "
+                f"{worst:.3f}, {GOLDEN_TOLERANCE} is allowed; export the checkpoint again"
+            )
+
+
+def detections(outputs: Outputs, index: int = 0) -> Detections:
+    """One frame's rows of a batch, without the padding."""
+    count = int(outputs.num[index])
+    return Detections(
+        boxes_xyxy=outputs.boxes[index, :count],
+        scores=outputs.scores[index, :count],
+        mask_scores=outputs.mask_scores[index, :count],
+        classes=outputs.classes[index, :count],
+        masks=outputs.masks[index, :count],
+    )
+
+
+def _golden_picture(folder: Path, golden: GoldenFrame) -> RgbImage:
+    path = folder / golden.path
+    try:
+        return decode_image(path.read_bytes())
+    except (OSError, FrameError) as error:
+        raise ArtifactError(f"the golden frame {path} is missing or damaged; fetch the folder again") from error
+
+
+def _largest_difference(scores: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """The largest difference between two lists of scores above the noise, the shorter one filled up with noise.
+
+    So a row that lies just above the noise on one machine and just below on the other is no difference, while a row
+    that one machine sees clearly and the other not at all is.
+    """
+    count = max(len(scores), len(expected))
+    ours, theirs = (_above_noise(rows, count) for rows in (scores, expected))
+    return float(np.abs(ours - theirs).max(initial=0.0))
+
+
+def _above_noise(scores: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    rows = np.full(count, GOLDEN_SCORE, np.float32)
+    rows[: len(scores)] = np.maximum(np.sort(scores)[::-1], GOLDEN_SCORE)
+    return rows
+
+
+def _size_hw(image: RgbImage) -> tuple[int, int]:
+    height, width = image.shape[:2]
+    return height, width

@@ -1,0 +1,115 @@
+"""A server's life: bind, load, serve, drain, stop."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from protos.streetmask.v1 import segmentation_pb2
+from protos.streetmask.v1.segmentation_pb2_grpc import add_SegmentationServiceServicer_to_server
+from scene.errors import ServerError
+from serve.metrics import Metrics
+from serve.models import Model
+from serve.pipeline import Pipeline
+from serve.servicer import SegmentationServicer
+from serve.settings import ServerSettings, message_bytes
+
+LOG = logging.getLogger(__name__)
+
+SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"].full_name
+
+_STATUS = health_pb2.HealthCheckResponse.ServingStatus
+
+
+class Server:
+    """One model behind one port. Healthy from the end of loading to the beginning of draining."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._stopping = asyncio.Event()
+        self.metrics = Metrics()
+        self._servicer = SegmentationServicer(self.metrics, self._stopping)
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
+        self._server = _grpc_server(settings)
+        add_SegmentationServiceServicer_to_server(self._servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+
+    async def listen(self) -> int:
+        """Bind and answer calls, at first only that the model is loading; return the port."""
+        await self._report(_STATUS.NOT_SERVING)
+        port = _bind(self._server, self._settings)
+        if self._settings.metrics_port:
+            self.metrics.listen(self._settings.host, self._settings.metrics_port)
+        await self._server.start()
+        return port
+
+    async def load(self, load: Callable[[], Model]) -> None:
+        """Load the model on a thread, then serve it."""
+        model = await asyncio.to_thread(load)
+        self._servicer.pipeline = Pipeline(model, self._settings.workers, self._settings.max_pixels)
+        await self._report(_STATUS.SERVING)
+
+    async def stop(self) -> None:
+        """Refuse new calls, let streams answer what they have, end what is not done in time."""
+        await self._health.enter_graceful_shutdown()
+        self._stopping.set()
+        await self._server.stop(self._settings.drain_s)
+        if self._servicer.pipeline is not None:
+            await asyncio.to_thread(self._servicer.pipeline.close)
+
+    async def _report(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
+        for name in ("", SERVICE):
+            await self._health.set(name, status)
+
+
+async def serve(folder: Path, settings: ServerSettings, announce: Callable[[str], None]) -> None:
+    """Serve the model in a folder until SIGTERM or SIGINT; announce the address once it answers.
+
+    Raises ``ArtifactError`` for a folder that cannot be served, ``ServerError`` for an address that is taken.
+    """
+    server = Server(settings)
+    told_to_stop = _stop_signals()
+    port = await server.listen()
+    try:
+        await server.load(partial(Model.load, folder, settings.engine_threads))
+        announce(f"listening on {settings.host}:{port}")
+        await told_to_stop.wait()
+    finally:
+        await server.stop()
+
+
+def _grpc_server(settings: ServerSettings) -> grpc.aio.Server:
+    longest = message_bytes(settings.max_pixels)
+    options = [
+        ("grpc.max_receive_message_length", longest),
+        ("grpc.max_send_message_length", longest),
+        ("grpc.so_reuseport", 0),  # else two servers would share a port, and each get some of the calls
+        ("grpc.keepalive_time_ms", 10_000),  # a client whose host vanished closes nothing
+        ("grpc.keepalive_timeout_ms", 5_000),
+    ]
+    return grpc.aio.server(options=options, maximum_concurrent_rpcs=settings.max_calls)
+
+
+def _bind(server: grpc.aio.Server, settings: ServerSettings) -> int:
+    address = f"{settings.host}:{settings.port}"
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        raise ServerError(f"cannot listen on {address}: the port is taken or the address is not this machine's")
+    return port
+
+
+def _stop_signals() -> asyncio.Event:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    return told

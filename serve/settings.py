@@ -1,0 +1,64 @@
+"""How a server runs, apart from the model that it serves."""
+
+import os
+from dataclasses import dataclass
+
+from scene.errors import ConfigurationError
+from scene.image import MAX_PIXELS
+
+MESSAGE_SLACK_BYTES = 1 << 20
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def message_bytes(max_pixels: int) -> int:
+    """The longest gRPC message: a raw frame at the pixel limit, 4K at least, and slack for what surrounds it.
+
+    At least 4K, so that a frame over a lower limit still arrives and gets an error of its own.
+    """
+    return 3 * max(max_pixels, MAX_PIXELS) + MESSAGE_SLACK_BYTES
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """A server's address, threads and limits; raises ``ConfigurationError`` for what is out of range."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on; 0.0.0.0 for every one of this machine."""
+    port: int = 50051
+    """The port to listen on; 0 for any free one, which is then printed."""
+    threads: int = 0
+    """CPU threads for the network; 0 for as many as this process may use."""
+    workers: int = 2
+    """Threads that decode frames and encode masks."""
+    max_pixels: int = MAX_PIXELS
+    """Frames with more pixels are refused; a decoded frame takes three bytes a pixel."""
+    max_calls: int = 64
+    """Calls at a time, streams included; more are refused with RESOURCE_EXHAUSTED."""
+    drain_s: float = 10.0
+    """Seconds that calls have to finish when the server is told to stop."""
+    metrics_port: int = 0
+    """Port for Prometheus at http://HOST:PORT/metrics; 0 for none."""
+
+    def __post_init__(self) -> None:
+        _require("host", self.host, bool(self.host), "a name or an address")
+        _require("port", self.port, 0 <= self.port <= 65535, "0 to 65535")
+        _require("threads", self.threads, 0 <= self.threads <= 1024, "0 to 1024")
+        _require("workers", self.workers, 1 <= self.workers <= 1024, "1 to 1024")
+        _require("max_pixels", self.max_pixels, 256 <= self.max_pixels <= 1 << 28, f"256 to {1 << 28}")
+        _require("max_calls", self.max_calls, self.max_calls >= 1, "1 or more")
+        _require("drain_s", self.drain_s, 0 <= self.drain_s <= 3600, "0 to 3600")
+        _require("metrics_port", self.metrics_port, 0 <= self.metrics_port <= 65535, "0 to 65535")
+
+    @property
+    def engine_threads(self) -> int:
+        """Threads for the network, resolved."""
+        return self.threads or usable_cpus()
+
+
+def _require(field: str, value: object, allowed: bool, expected: str) -> None:
+    if not allowed:
+        raise ConfigurationError(field, f"expected {expected}, but {value!r} came")

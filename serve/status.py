@@ -1,0 +1,64 @@
+"""The one table from our errors to gRPC's status codes, for the server; and back to an error, for the client."""
+
+import logging
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from scene.errors import (
+    ConfigurationError,
+    FrameError,
+    ServerError,
+    StreetMaskError,
+    UnknownModelError,
+)
+
+LOG = logging.getLogger(__name__)
+
+STATUS_CODES: dict[type[StreetMaskError], grpc.StatusCode] = {
+    UnknownModelError: grpc.StatusCode.NOT_FOUND,
+    ConfigurationError: grpc.StatusCode.INVALID_ARGUMENT,
+    FrameError: grpc.StatusCode.INVALID_ARGUMENT,
+    ServerError: grpc.StatusCode.UNAVAILABLE,
+}
+"""By the nearest class; whatever is not listed is INTERNAL, and its message stays on the server."""
+
+_INTERNAL = "the server failed on this call; its log says why"
+
+
+def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
+    """The status code for an error and the sentence that the client may read."""
+    for kind in type(error).__mro__:
+        if kind in STATUS_CODES:
+            return STATUS_CODES[kind], str(error)
+    return grpc.StatusCode.INTERNAL, _INTERNAL
+
+
+class ErrorsAsStatus:
+    """Ends the call by the table when the block raises: ``async with ErrorsAsStatus(context): ...``."""
+
+    def __init__(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        self._context = context
+
+    async def __aenter__(self) -> None:
+        """Nothing to prepare."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """A cancelled call has nobody left to tell."""
+        if isinstance(error, Exception):
+            code, sentence = status_of(error)
+            if code is grpc.StatusCode.INTERNAL:
+                LOG.error("a call failed", exc_info=error)
+            await self._context.abort(code, sentence)
+
+
+def error_of(error: grpc.RpcError) -> ServerError:
+    """What a failed call means for the one who called."""
+    code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
+    details = (error.details() if isinstance(error, grpc.Call) else None) or "no reason given"
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return ServerError(f"the server cannot be reached or is stopping: {details}")
+    return ServerError(f"the server ended the call ({code.name}): {details}")

@@ -1,0 +1,159 @@
+"""The client against a real server with the tiny model."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+
+from scene.errors import ServerError
+from scene.image import RgbImage
+from serve.answer import Answer, Options
+from serve.client import NONE_DROPPED, Client
+from serve.frame import EncodedFrame
+from serve.stream import Drop, Failure, FailureCode
+from tests.serve.conftest import GatedEngine, RunningServer
+from tests.serve.tiny_model import street
+
+RED = street((0, (32, 16, 64, 48)))
+
+
+def test_an_empty_stream_is_answered_by_nothing(client: Client) -> None:
+    assert list(client.stream([])) == []
+
+
+def test_a_picture_without_objects_has_no_instances(client: Client) -> None:
+    answer = client.segment(street())
+    assert answer.instances == ()
+    assert answer.image_size_hw == (64, 128)
+
+
+def test_a_picture_is_answered_in_its_own_pixels(client: Client) -> None:
+    answer = client.segment(RED)
+    (instance,) = answer.instances
+    assert (answer.model_name, answer.model_version) == ("tiny", 3)
+    assert (instance.class_index, instance.class_name) == (0, "red")
+    assert instance.score == pytest.approx(1.0)
+    assert instance.mask_score == pytest.approx(0.5)
+    assert instance.box_xyxy == (32, 16, 64, 48)
+    assert instance.mask is not None
+    assert instance.mask.pixels().shape == (32, 32)
+    expected = np.zeros((64, 128), np.uint8)
+    expected[16:48, 32:64] = 1
+    differing = instance.mask.on_frame((64, 128)) != expected
+    assert differing.sum() <= 4 * 32  # the tiny model's cells blur its edges by a pixel
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        EncodedFrame.raw(RED),
+        EncodedFrame.jpeg(RED, 95),
+        cv2.imencode(".png", RED[..., ::-1])[1].tobytes(),
+    ],
+)
+def test_every_encoding_is_understood(client: Client, encoded: EncodedFrame | bytes) -> None:
+    (instance,) = client.segment(encoded).instances
+    assert instance.class_name == "red"
+
+
+def test_options_choose_what_is_answered(client: Client) -> None:
+    image = street((0, (0, 0, 32, 32)), (2, (64, 32, 96, 64)))
+    assert len(client.segment(image).instances) == 2
+    (best,) = client.segment(image, Options(max_instances=1, include_masks=False)).instances
+    assert best.mask is None
+    assert client.segment(image, Options(max_instances=0)).instances == ()
+
+
+def test_stage_times_add_up_to_the_total(client: Client) -> None:
+    times = client.segment(RED).times
+    stages = (times.queue_ms, times.decode_ms, times.prepare_ms, times.network_ms, times.paste_ms, times.encode_ms)
+    assert min(stages) >= 0
+    assert times.network_ms > 0
+    assert sum(stages) == pytest.approx(times.total_ms, abs=0.01)
+
+
+def test_every_frame_is_answered_once_and_none_dropped_with_two_in_flight(client: Client) -> None:
+    frames = [street((number % 3, (16, 16, 48, 48))) for number in range(40)]
+    received = list(client.stream(frames, in_flight=NONE_DROPPED))
+    assert [each.reply.frame_id for each in received] == list(range(40))
+    for number, each in enumerate(received):
+        assert isinstance(each.reply.outcome, Answer)
+        assert each.reply.outcome.instances[0].class_index == number % 3
+        assert each.latency_ms > 0
+        assert each.reply.capture_time_us > 0
+
+
+def test_a_bad_frame_gets_an_error_of_its_own_and_the_stream_goes_on(client: Client) -> None:
+    outcomes = {
+        each.reply.frame_id: each.reply.outcome for each in client.stream([RED, b"no picture", RED], in_flight=2)
+    }
+    failure = outcomes[1]
+    assert isinstance(failure, Failure)
+    assert failure.code is FailureCode.INVALID_FRAME
+    assert "10 bytes" in failure.message
+    assert isinstance(outcomes[0], Answer)
+    assert isinstance(outcomes[2], Answer)
+
+
+def test_the_newest_frame_wins_and_the_client_is_told_by_id(gated_server: RunningServer, gated: GatedEngine) -> None:
+    def frames() -> Iterator[RgbImage]:
+        yield RED
+        gated.wait_entered()  # frame 0 is in work; of 1, 2 and 3 only the newest may wait
+        yield from (RED, RED, RED)
+
+    with Client(gated_server.address) as client:
+        outcomes = {}
+        for each in client.stream(frames()):
+            outcomes[each.reply.frame_id] = each.reply.outcome
+            if len(outcomes) == 2:
+                assert outcomes == {1: Drop.NEWER_FRAME, 2: Drop.NEWER_FRAME}
+                gated.open(2)
+    assert sorted(outcomes) == [0, 1, 2, 3]
+    assert isinstance(outcomes[0], Answer)
+    assert isinstance(outcomes[3], Answer)
+    assert gated.runs == 2
+
+
+def test_no_frame_is_drawn_while_the_one_in_flight_is_unanswered(
+    gated_server: RunningServer, gated: GatedEngine
+) -> None:
+    def frames() -> Iterator[RgbImage]:
+        for number in range(5):
+            assert gated.finished == number
+            yield RED
+            gated.open()
+
+    gated.open()
+    with Client(gated_server.address) as client:
+        received = list(client.stream(frames(), in_flight=1))
+    assert [type(each.reply.outcome) for each in received] == [Answer] * 5
+
+
+def test_an_error_of_the_frames_is_raised_where_they_are_received(client: Client) -> None:
+    def frames() -> Iterator[RgbImage]:
+        yield RED
+        raise ValueError("the camera fell off")
+
+    received = []
+    with pytest.raises(ValueError, match="the camera fell off"):
+        for each in client.stream(frames()):
+            received.append(each.reply.frame_id)
+    assert received == [0]
+
+
+def test_a_server_that_is_not_there_is_one_sentence() -> None:
+    with Client("127.0.0.1:1") as client, pytest.raises(ServerError, match="cannot be reached"):
+        client.segment(RED)
+
+
+def test_a_refused_stream_is_one_sentence(client: Client) -> None:
+    with pytest.raises(ServerError, match=r"NOT_FOUND.*model_name: expected tiny or nothing, but 'huge' came"):
+        list(client.stream([RED], Options(model_name="huge")))
+
+
+def test_a_stream_that_is_left_early_leaves_the_server_ready(client: Client) -> None:
+    for each in client.stream([RED] * 100, in_flight=2):
+        assert each.reply.frame_id == 0
+        break
+    assert len(client.segment(RED).instances) == 1

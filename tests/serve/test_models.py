@@ -1,0 +1,106 @@
+"""A model loaded from its folder, and its answers without a server."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scene.errors import ArtifactError, UnknownModelError
+from serve.answer import Options
+from serve.models import GOLDEN_TOLERANCE, Model, _largest_difference
+from tests.serve.tiny_model import street, write_tiny_model
+
+TWO = street((0, (0, 0, 32, 32)), (2, (64, 32, 96, 64)))
+
+
+def scores(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+@pytest.fixture
+def copy(model_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(model_folder, tmp_path / "copy"))
+
+
+def test_a_picture_of_nothing_is_answered_by_nothing(tiny: Model) -> None:
+    answer = tiny.segment(street())
+    assert answer.instances == ()
+    assert (answer.model_name, answer.model_version, answer.image_size_hw) == ("tiny", 3, (64, 128))
+
+
+def test_a_picture_of_another_size_is_answered_in_its_own_pixels(tiny: Model) -> None:
+    answer = tiny.segment(street((1, (100, 300, 300, 400)), size_hw=(500, 1000)))
+    (instance,) = answer.instances
+    assert instance.class_name == "green"
+    assert np.allclose(instance.box_xyxy, (100, 300, 300, 400), atol=1000 / 16)
+
+
+def test_options_choose_instances_and_masks(tiny: Model) -> None:
+    assert [each.class_name for each in tiny.segment(TWO).instances] == ["red", "blue"]
+    assert len(tiny.segment(TWO, Options(max_instances=1)).instances) == 1
+    assert all(each.mask is None for each in tiny.segment(TWO, Options(include_masks=False)).instances)
+    assert all(each.mask is not None for each in tiny.segment(TWO).instances)
+
+
+def test_thresholds_are_the_model_s_own_unless_one_is_given(tiny: Model) -> None:
+    pale = street()
+    pale[0:32, 0:32, 0] = 140  # a lead of 140 - 320 / 3 over the mean, times 1.5, of 255: a score of 0.196
+    assert tiny.segment(pale).instances == ()
+    (instance,) = tiny.segment(pale, Options(score_threshold=0.1)).instances
+    assert instance.score == pytest.approx(0.196, abs=0.01)
+    assert tiny.segment(pale, Options(score_threshold=0.2)).instances == ()
+
+
+def test_another_model_is_not_found(tiny: Model) -> None:
+    with pytest.raises(UnknownModelError, match="model_name: expected tiny or nothing, but 'huge' came"):
+        tiny.segment(TWO, Options(model_name="huge"))
+    assert len(tiny.segment(TWO, Options(model_name="tiny")).instances) == 2
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"expected a model folder with artifact.json"):
+        Model.load(tmp_path / "none")
+
+
+def test_a_damaged_manifest_is_refused(copy: Path) -> None:
+    (copy / "artifact.json").write_text("{")
+    with pytest.raises(ArtifactError, match="is damaged"):
+        Model.load(copy)
+
+
+def test_a_damaged_network_is_refused(copy: Path) -> None:
+    with (copy / "model.onnx").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ArtifactError, match="SHA-256"):
+        Model.load(copy)
+
+
+def test_a_missing_or_damaged_golden_frame_is_refused(copy: Path) -> None:
+    (copy / "golden.png").write_bytes(b"no picture")
+    with pytest.raises(ArtifactError, match=r"the golden frame .* is missing or damaged"):
+        Model.load(copy)
+    (copy / "golden.png").unlink()
+    with pytest.raises(ArtifactError, match=r"the golden frame .* is missing or damaged"):
+        Model.load(copy)
+
+
+def test_a_model_that_answers_otherwise_than_exported_is_refused(tmp_path: Path) -> None:
+    Model.load(write_tiny_model(tmp_path / "near", scores_off=GOLDEN_TOLERANCE / 2))
+    with pytest.raises(ArtifactError, match=r"a score is off by 0.030, 0.02 is allowed"):
+        Model.load(write_tiny_model(tmp_path / "far", scores_off=0.03))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "worst"),
+    [
+        (scores(), scores(), 0.0),
+        (scores(0.9, 0.5), scores(0.89, 0.5), 0.01),
+        (scores(0.9), scores(0.9, 0.5), 0.45),
+        (scores(0.9, 0.5), scores(0.9), 0.45),
+        (scores(0.9, 0.055), scores(0.9, 0.045), 0.005),
+        (scores(0.9, 0.01), scores(0.9, 0.04), 0.0),
+    ],
+)
+def test_scores_are_compared_above_the_noise(ours: np.ndarray, theirs: np.ndarray, worst: float) -> None:
+    assert _largest_difference(ours, theirs) == pytest.approx(worst, abs=1e-6)

@@ -1,0 +1,42 @@
+"""How a server runs."""
+
+from typing import Any
+
+import pytest
+
+from scene.errors import ConfigurationError
+from serve.settings import ServerSettings, message_bytes, usable_cpus
+
+
+def test_the_defaults_stand() -> None:
+    settings = ServerSettings()
+    assert settings.host == "127.0.0.1"
+    assert settings.engine_threads == usable_cpus() >= 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("host", ""),
+        ("port", -1),
+        ("port", 65536),
+        ("threads", -1),
+        ("workers", 0),
+        ("max_pixels", 255),
+        ("max_calls", 0),
+        ("drain_s", -1.0),
+        ("drain_s", float("nan")),
+        ("metrics_port", 70000),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_what_is_allowed(field: str, value: object) -> None:
+    wrong: dict[str, Any] = {field: value}
+    with pytest.raises(ConfigurationError, match=f"^{field}: expected .*, but {value!r} came$") as caught:
+        ServerSettings(**wrong)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("max_pixels", [256, 1 << 28])
+def test_a_message_has_room_for_a_raw_4k_frame_and_for_one_at_the_limit(max_pixels: int) -> None:
+    assert message_bytes(max_pixels) > 3 * 3840 * 2160
+    assert message_bytes(max_pixels) > 3 * max_pixels
