@@ -1,0 +1,31 @@
+"""StreetMask: real-time instance segmentation of street scenes with YOLACT++.
+
+The names a Python user needs; each is imported when it is first asked for, so that the client's installation works
+without an engine and the server's without a video library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scene.errors import StreetMaskError
+    from serve.answer import Answer, FoundInstance, Options
+    from serve.client import Client
+    from serve.models import Model
+
+__all__ = ["Answer", "Client", "FoundInstance", "Model", "Options", "StreetMaskError"]
+
+_HOMES = {
+    "Answer": "serve.answer",
+    "Client": "serve.client",
+    "FoundInstance": "serve.answer",
+    "Model": "serve.models",
+    "Options": "serve.answer",
+    "StreetMaskError": "scene.errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

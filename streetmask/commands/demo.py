@@ -1,0 +1,89 @@
+"""``streetmask demo``: the whole way once: a clip, a server, a stream, an annotated video, figures."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+
+from scene.image import RgbImage
+from serve.client import Client
+from streetmask.playback import AnnotatedFrame, StreamPlan, annotated, stream_source, write_video
+from streetmask.server_process import server_process
+from streetmask.sources import Source, VideoFile, open_source
+from streetmask.video import VideoWriter
+
+CLIP_SEED = 20_000
+"""Of the demo's street. Training and evaluation use other seeds, and their scenes are drawn from other numbers."""
+
+CLIP_RATE = 25
+
+
+@dataclass(frozen=True)
+class DemoArguments:
+    """Start a server, stream a clip through it at the clip's own rate, and write what it saw."""
+
+    video: Path | None = None
+    """Your own video; a street that the model has never seen is rendered without it."""
+    model: Path = Path("models/street-nano/1")
+    """Model folder."""
+    out: Path = Path("demo")
+    """Folder for street.mp4, preview.png and results.jsonl."""
+    seconds: float = 10.0
+    """Length of the rendered clip."""
+    seed: int = CLIP_SEED
+    """Which street is rendered."""
+    height: int = 512
+    """Height of the rendered clip in pixels."""
+    width: int = 1024
+    """Width of the rendered clip in pixels."""
+
+
+def demo(arguments: DemoArguments) -> None:
+    """Run the demo; everything it starts is stopped again."""
+    source: Source = open_source(str(arguments.video)) if arguments.video else _rendered(arguments)
+    results = arguments.out / "results.jsonl"
+    print("starting the server", flush=True)
+    with server_process(arguments.model) as address, Client(address) as client:
+        print(f"streaming to {address} at {float(source.rate):g} frames per second", flush=True)
+        summary = stream_source(client, source, StreamPlan(), results, spool=None)
+    print(*summary.lines(), sep="\n", flush=True)
+    print("drawing", flush=True)
+    preview = Preview()
+    count = write_video(preview.watch(annotated(source, results, None)), arguments.out / "street.mp4", source.rate)
+    preview.write(arguments.out / "preview.png")
+    print(f"wrote {count} frames to {arguments.out / 'street.mp4'}, preview.png and results.jsonl beside it")
+
+
+class Preview:
+    """Keeps the answered frame with the most instances of those that pass by."""
+
+    def __init__(self) -> None:
+        self._most = -1
+        self._image: RgbImage | None = None
+
+    def watch(self, frames: Iterator[AnnotatedFrame]) -> Iterator[AnnotatedFrame]:
+        """The same frames."""
+        for frame in frames:
+            count = len(frame.record.answer.instances) if frame.record.answer else -1
+            if count > self._most:
+                self._most, self._image = count, frame.image
+            yield frame
+
+    def write(self, path: Path) -> None:
+        """Write the picture, if any frame was answered."""
+        if self._image is not None:
+            cv2.imwrite(str(path), cv2.cvtColor(self._image, cv2.COLOR_RGB2BGR))
+
+
+def _rendered(arguments: DemoArguments) -> VideoFile:
+    from training.data.synthetic import SceneSettings, clip  # noqa: PLC0415 - one's own video needs no generator
+
+    print(f"rendering {arguments.seconds:g} s of a street that the model has never seen", flush=True)
+    path = arguments.out / "clip.mp4"
+    settings = SceneSettings(height=arguments.height, width=arguments.width)
+    with VideoWriter(path, Fraction(CLIP_RATE)) as writer:
+        for scene in clip(arguments.seed, arguments.seconds, CLIP_RATE, settings):
+            writer.write(scene.image)
+    return VideoFile(path)

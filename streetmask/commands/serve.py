@@ -1,0 +1,28 @@
+"""``streetmask serve``: a model behind a port until SIGTERM or Ctrl-C."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from serve.server import serve as serve_model
+from serve.settings import ServerSettings
+
+
+@dataclass(frozen=True)
+class ServeArguments:
+    """Serve a model over gRPC; prints `listening on HOST:PORT` once it answers."""
+
+    model: tyro.conf.Positional[Path]
+    """Model folder, such as models/street-nano/1."""
+    settings: Annotated[ServerSettings, tyro.conf.arg(name="")] = field(default_factory=ServerSettings)
+
+
+def serve(arguments: ServeArguments) -> None:
+    """Serve until told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    asyncio.run(serve_model(arguments.model, arguments.settings, partial(print, flush=True)))

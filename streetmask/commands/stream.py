@@ -1,0 +1,62 @@
+"""``streetmask stream``: a video, folder or camera through a server, into a recording and an annotated video."""
+
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from scene.errors import ConfigurationError
+from serve.answer import Options
+from serve.client import Client
+from streetmask.playback import StreamPlan, annotated, stream_source, write_video
+from streetmask.recording import Spool
+from streetmask.sources import open_source
+
+
+@dataclass(frozen=True)
+class StreamArguments:
+    """Stream frames through a server and draw what it answers."""
+
+    input: tyro.conf.Positional[str]
+    """Video file, folder of pictures, picture, camera index, or rtsp:// address."""
+    server: str = "127.0.0.1:50051"
+    """HOST:PORT of the server."""
+    out: Path | None = None
+    """Annotated video to write, such as out.mp4: every frame of the input, in order."""
+    results: Path | None = None
+    """Recording to write: one JSON line a frame."""
+    pace: Literal["source", "answered"] = "source"
+    """At the input's own rate, where a slow server drops frames; or each frame as soon as one is answered."""
+    jpeg_quality: int = 90
+    """Quality of the JPEG files sent, 1 to 100; 0 sends raw pixels."""
+    score_threshold: float | None = None
+    """Leave out instances below this score; the model's own thresholds without it."""
+    max_instances: int | None = None
+    """At most so many instances a frame."""
+    model_name: str = ""
+    """Refuse any server that serves another model."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.jpeg_quality <= 100:
+            raise ConfigurationError("jpeg_quality", f"expected 0 to 100, but {self.jpeg_quality} came")
+
+
+def stream(arguments: StreamArguments) -> None:
+    """Stream, print the summary, then draw."""
+    source = open_source(arguments.input)
+    with tempfile.TemporaryDirectory() as folder, closing(Spool()) as disk, Client(arguments.server) as client:
+        spool = disk if source.live else None
+        results = arguments.results or Path(folder) / "results.jsonl"
+        summary = stream_source(client, source, _plan(arguments), results, spool)
+        print(*summary.lines(), sep="\n")
+        if arguments.out is not None:
+            count = write_video(annotated(source, results, spool), arguments.out, source.rate)
+            print(f"wrote {count} frames to {arguments.out}")
+
+
+def _plan(arguments: StreamArguments) -> StreamPlan:
+    options = Options(arguments.score_threshold, arguments.max_instances, True, arguments.model_name)
+    return StreamPlan(arguments.pace == "source", arguments.jpeg_quality, options)

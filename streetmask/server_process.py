@@ -1,0 +1,47 @@
+"""A server as a process of its own, on a free port of this machine, for as long as a block runs."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from scene.errors import ServerError
+
+_LISTENING = "listening on "
+
+
+@contextmanager
+def server_process(model: Path, start_s: float = 60.0, stop_s: float = 20.0) -> Iterator[str]:
+    """Start ``streetmask serve``, yield its HOST:PORT once it answers, and stop it by SIGTERM.
+
+    Raises ``ServerError`` if it ends or stays silent before it answers; its own sentence is then on stderr.
+    """
+    command = [sys.executable, "-m", "streetmask", "serve", str(model), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        watchdog = threading.Timer(start_s, process.kill)
+        try:
+            watchdog.start()
+            yield _address(process)
+        finally:
+            watchdog.cancel()
+            _stop(process, stop_s)
+
+
+def _address(process: "subprocess.Popen[str]") -> str:
+    if process.stdout is None:
+        raise ServerError("the server's output is not read")
+    for line in process.stdout:
+        if line.startswith(_LISTENING):
+            return line.removeprefix(_LISTENING).strip()
+    raise ServerError("the server ended before it answered; the line above says why")
+
+
+def _stop(process: "subprocess.Popen[str]", stop_s: float) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(stop_s)
+    except subprocess.TimeoutExpired:
+        process.kill()

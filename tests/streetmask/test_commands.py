@@ -1,0 +1,113 @@
+"""The commands, each once, with the tiny model."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scene.errors import ServerError
+from scene.image import decode_image
+from streetmask.cli import main
+from streetmask.server_process import server_process
+from streetmask.sources import VideoFile
+from tests.serve.conftest import RunningServer
+from tests.streetmask.conftest import FRAMES, moving
+
+
+def lines_of(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def run(*arguments: object) -> int:
+    words: Sequence[str] = [str(each) for each in arguments]
+    return main(words)
+
+
+def test_segment_wants_an_input(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("segment") == 1
+    assert "input: expected a picture" in capsys.readouterr().err
+
+
+def test_segment_draws_pictures_and_videos(
+    pictures: Path, clip: Path, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run("segment", pictures, pictures / "1.png", clip, "--model", tiny_folder, "--out", out) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 4 + FRAMES
+    assert printed[0].startswith(f"{pictures / '0.png'}: 1 red (")
+    assert sorted(path.name for path in out.iterdir()) == [
+        "0.png", "1-2.png", "1.png", "2.png", "clip.mp4", "results.jsonl",
+    ]  # fmt: skip
+    drawn = decode_image((out / "0.png").read_bytes())
+    assert drawn.shape == (64, 128, 3)
+    assert not np.array_equal(drawn, moving(0))
+    assert len(list(VideoFile(out / "clip.mp4"))) == FRAMES
+    assert [line["frame_id"] for line in lines_of(out / "results.jsonl")] == list(range(4 + FRAMES))
+
+
+def test_segment_names_a_missing_model(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("segment", pictures, "--model", tmp_path / "none") == 1
+    assert "streetmask: expected a model folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pace", ["source", "answered"])
+def test_stream_writes_video_recording_and_summary(
+    tiny_server: RunningServer, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], pace: str
+) -> None:
+    out, results = tmp_path / "out.mp4", tmp_path / "results.jsonl"
+    arguments = ["--server", tiny_server.address, "--out", out, "--results", results, "--pace", pace]
+    assert run("stream", clip, *arguments) == 0
+    assert f"{FRAMES} frames sent" in capsys.readouterr().out
+    assert len(list(VideoFile(out))) == FRAMES
+    assert [line["frame_id"] for line in lines_of(results)] == list(range(FRAMES))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--score-threshold", "1.5"], "score_threshold: expected 0 to 1, but 1.5 came"),
+        (["--max-instances", "-1"], "max_instances: expected 0 or more, but -1 came"),
+        (["--jpeg-quality", "101"], "jpeg_quality: expected 0 to 100, but 101 came"),
+        (["--model-name", "huge"], "NOT_FOUND"),
+        (["--server", "127.0.0.1:1"], "the server cannot be reached"),
+    ],
+)
+def test_stream_explains_what_is_wrong(
+    tiny_server: RunningServer, clip: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    assert run("stream", clip, "--server", tiny_server.address, *arguments) == 1
+    captured = capsys.readouterr().err
+    assert captured.startswith("streetmask: ")
+    assert sentence in captured
+
+
+def test_synth_writes_a_data_set(tmp_path: Path) -> None:
+    sides = ["--height", "128", "--width", "256"]
+    assert run("data", "synth", tmp_path / "set", "--count", "2", "--seed", "5", "--workers", "1", *sides) == 0
+    labels = json.loads((tmp_path / "set" / "instances.json").read_text())
+    assert [(image["height"], image["width"]) for image in labels["images"]] == [(128, 256)] * 2
+
+
+def test_the_demo_runs_from_a_rendered_clip_to_its_files(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sides = ["--seconds", "0.4", "--height", "128", "--width", "256"]
+    assert run("demo", "--model", tiny_folder, "--out", tmp_path, *sides) == 0
+    assert "10 frames sent" in capsys.readouterr().out
+    assert len(list(VideoFile(tmp_path / "street.mp4"))) == 10
+    assert decode_image((tmp_path / "preview.png").read_bytes()).shape == (128, 256, 3)
+    assert len(lines_of(tmp_path / "results.jsonl")) == 10
+
+
+def test_the_demo_takes_a_clip_of_one_s_own(clip: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    assert run("demo", "--model", tiny_folder, "--out", tmp_path, "--video", clip) == 0
+    assert len(list(VideoFile(tmp_path / "street.mp4"))) == FRAMES
+
+
+def test_a_server_that_cannot_start_is_reported_and_gone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ServerError, match="the server ended before it answered"), server_process(tmp_path):
+        raise AssertionError("it must not start")
+    assert "expected a model folder" in capfd.readouterr().err
