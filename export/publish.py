@@ -146,9 +146,9 @@ def _training_data(content: dict[str, Any]) -> str:
 def _tools() -> dict[str, str]:
     return {
         "streetmask": version("streetmask"),
-        "torch": torch.__version__,
-        "onnx": onnx.__version__,
-        "onnxruntime": onnxruntime.__version__,
+        "torch": str(torch.__version__),
+        "onnx": str(onnx.__version__),
+        "onnxruntime": str(onnxruntime.__version__),
         "opset": str(OPSET),
         "python": platform.python_version(),
     }

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.detect import DetectSettings
 from model.segmenter import Segmenter
 from scene.artifact import Artifact
 from scene.errors import ArtifactError
@@ -23,7 +24,8 @@ MASK_TOLERANCE = 1
 @dataclass(frozen=True)
 class Agreement:
     """The largest differences over all pictures. ``boxes`` in shares of the frame, ``masks`` in levels of 255;
-    ``unmatched`` counts detections that one side has and the other lacks, beyond a tie at the last row."""
+    ``unmatched`` counts detections that one side has and the other lacks, without those that lie at the score threshold
+    or lost a tie for the last of ``max_detections`` rows."""
 
     pictures: int
     detections: int
@@ -50,18 +52,19 @@ def compare(segmenter: Segmenter, folder: Path, artifact: Artifact, pictures: li
     engine = open_engine(folder, artifact, threads=2)
     batches = [network_input(picture, artifact.size_hw)[None] for picture in pictures]
     pairs = [(_ask_torch(segmenter, batch), _ask_engine(engine, batch)) for batch in batches]
-    return summarise([compare_detections(ours, theirs) for ours, theirs in pairs])
+    return summarise([compare_detections(ours, theirs, segmenter.settings) for ours, theirs in pairs])
 
 
-def compare_detections(ours: Detections, theirs: Detections) -> Agreement:
+def compare_detections(ours: Detections, theirs: Detections, settings: DetectSettings) -> Agreement:
     """One picture: each of our rows against the row of theirs with the same class and the nearest box and score."""
     partners = [_partner(ours, row, theirs) for row in range(len(ours))]
     rows = [(row, partner) for row, partner in enumerate(partners) if partner is not None]
     mine, others = (np.array([pair[side] for pair in rows], np.int64) for side in (0, 1))
+    excused = _excused_score(ours, theirs, settings)
     return Agreement(
         pictures=1,
         detections=len(ours),
-        unmatched=max(len(ours), len(theirs)) - len(set(others.tolist())) - _tied_at_the_end(ours, theirs, partners),
+        unmatched=max(_lost(ours, mine, others, excused), _lost(theirs, others, others, excused)),
         scores=_largest(ours.scores[mine], theirs.scores[others]),
         mask_scores=_largest(ours.mask_scores[mine], theirs.mask_scores[others]),
         boxes=_largest(ours.boxes_xyxy[mine], theirs.boxes_xyxy[others]),
@@ -102,12 +105,18 @@ def _partner(ours: Detections, row: int, theirs: Detections) -> int | None:
     return int(distance.argmin())
 
 
-def _tied_at_the_end(ours: Detections, theirs: Detections, partners: list[int | None]) -> int:
-    """Rows without a partner that merely lost a tie for the last place, or lie at the threshold."""
-    if not len(ours) or not len(theirs):
-        return 0
-    last = max(float(ours.scores[-1]), float(theirs.scores[-1])) + SCORE_TOLERANCE
-    return sum(partner is None and ours.scores[row] <= last for row, partner in enumerate(partners))
+def _excused_score(ours: Detections, theirs: Detections, settings: DetectSettings) -> float:
+    """Up to here a row may lack its partner: it lies at the threshold, or both sides are full and it lost a tie."""
+    last = settings.score_threshold
+    if len(ours) == len(theirs) == settings.max_detections:
+        last = max(last, float(ours.scores.min()), float(theirs.scores.min()))
+    return last + SCORE_TOLERANCE
+
+
+def _lost(rows: Detections, partnered: NDArray[np.int64], partners: NDArray[np.int64], excused: float) -> int:
+    """How many of one side's rows are more than there are partners, without those that are excused."""
+    alone = np.delete(rows.scores, partnered)
+    return len(rows) - len(set(partners.tolist())) - int((alone <= excused).sum())
 
 
 def _largest(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> float:

@@ -14,7 +14,7 @@ _LISTENING = "listening on "
 
 
 @contextmanager
-def server_process(model: Path, start_s: float = 60.0, stop_s: float = 20.0) -> Iterator[str]:
+def server_process(model: Path, start_s: float = 120.0, stop_s: float = 20.0) -> Iterator[str]:
     """Start ``streetmask serve``, yield its HOST:PORT once it answers, and stop it by SIGTERM.
 
     Raises ``ServerError`` if it ends or stays silent before it answers; its own sentence is then on stderr.

@@ -57,6 +57,8 @@ class TrainArguments:
 def train(arguments: TrainArguments) -> None:
     """Run the training that the arguments describe, printing each evaluation."""
     recipe = _recipe(arguments)
+    if not arguments.data:
+        raise ConfigurationError("data", "expected at least one COCO JSON file, but none came")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)

@@ -51,12 +51,7 @@ class Trainer:
         self.device = pick_device(settings.device)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.anchors = make_anchors(network.config).to(self.device)
-        self.optimiser = torch.optim.SGD(
-            network.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-        )
+        self.optimiser = make_optimiser(network, recipe)
         self.step = 0
 
     def run(self, pictures: AugmentedPictures, held_out: CocoDataset | None) -> Iterator[Evaluation]:
@@ -152,13 +147,24 @@ class Trainer:
             stream.write(json.dumps(line) + "\n")
 
 
+def make_optimiser(network: Yolact, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser over all parameters of the network."""
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
+    return torch.optim.SGD(network.parameters(), lr=rate, momentum=recipe.momentum, weight_decay=decay)
+
+
 def pick_device(name: str) -> torch.device:
     """The device of that name; "auto" is the first GPU, or the CPU where there is none."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise DataError(f"device {name} was asked for, but torch sees no GPU here; use --device cpu")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise DataError(f"expected a device such as auto, cpu or cuda:0, but {name!r} came") from error
 
 
 def _progress() -> Progress:

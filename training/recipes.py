@@ -1,6 +1,7 @@
 """How a network is trained, as frozen values: schedule, optimiser, augmentation, losses."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from training.losses import LossSettings
 from training.transforms import Augmentation
@@ -10,11 +11,13 @@ from training.transforms import Augmentation
 class Recipe:
     """One way to train. Learning rates are for the whole batch; ``milestones`` are shares of ``steps`` at which the
     rate falls to a tenth; ``source_share`` is the share of a batch's pictures drawn from the second data set, if any.
-    ``precision`` is "bfloat16" (autocast, master weights in float32) or "float32".
+    ``precision`` is "bfloat16" (autocast, master weights in float32) or "float32"; ``optimiser`` "sgd" or "adamw",
+    of which the first heeds ``momentum``.
     """
 
     steps: int
     batch: int = 8
+    optimiser: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 1e-3
     warmup_steps: int = 500
     warmup_start: float = 1e-4
@@ -23,7 +26,7 @@ class Recipe:
     weight_decay: float = 5e-4
     clip_norm: float = 0.0
     source_share: float = 0.0
-    precision: str = "bfloat16"
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
     augmentation: Augmentation = field(default_factory=Augmentation)
     losses: LossSettings = field(default_factory=LossSettings)
 
@@ -37,10 +40,12 @@ class Recipe:
 
 NANO_FROM_NOTHING = Recipe(
     steps=5000,
-    learning_rate=1e-2,
-    warmup_steps=300,
+    optimiser="adamw",
+    learning_rate=1.5e-3,
+    warmup_steps=200,
     milestones=(0.65, 0.88),
-    clip_norm=10.0,
+    weight_decay=0.02,
+    clip_norm=35.0,
     source_share=0.1,
     augmentation=Augmentation(expand_max=1.3, min_remaining=0.25),
     losses=LossSettings(masks_per_picture=40),

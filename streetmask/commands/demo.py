@@ -1,14 +1,18 @@
 """``streetmask demo``: the whole way once: a clip, a server, a stream, an annotated video, figures."""
 
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 
 from scene.image import RgbImage
 from serve.client import Client
+from serve.settings import usable_cpus
 from streetmask.playback import AnnotatedFrame, StreamPlan, annotated, stream_source, write_video
 from streetmask.server_process import server_process
 from streetmask.sources import Source, VideoFile, open_source
@@ -18,6 +22,9 @@ CLIP_SEED = 20_000
 """Of the demo's street. Training and evaluation use other seeds, and their scenes are drawn from other numbers."""
 
 CLIP_RATE = 25
+
+FRAMES_A_PART = 10
+"""Frames that one process renders at a time."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +85,22 @@ class Preview:
 
 
 def _rendered(arguments: DemoArguments) -> VideoFile:
-    from training.data.synthetic import SceneSettings, clip  # noqa: PLC0415 - one's own video needs no generator
-
     print(f"rendering {arguments.seconds:g} s of a street that the model has never seen", flush=True)
     path = arguments.out / "clip.mp4"
-    settings = SceneSettings(height=arguments.height, width=arguments.width)
-    with VideoWriter(path, Fraction(CLIP_RATE)) as writer:
-        for scene in clip(arguments.seed, arguments.seconds, CLIP_RATE, settings):
-            writer.write(scene.image)
+    count = max(1, round(arguments.seconds * CLIP_RATE))
+    parts = [range(first, min(first + FRAMES_A_PART, count)) for first in range(0, count, FRAMES_A_PART)]
+    with (
+        ProcessPoolExecutor(usable_cpus(), mp_context=get_context("spawn")) as processes,
+        VideoWriter(path, Fraction(CLIP_RATE)) as writer,
+    ):
+        for images in processes.map(partial(_part, arguments), parts):
+            for image in images:
+                writer.write(image)
     return VideoFile(path)
+
+
+def _part(arguments: DemoArguments, frames: range) -> list[RgbImage]:
+    from training.data.synthetic import SceneSettings, clip  # noqa: PLC0415 - one's own video needs no generator
+
+    settings = SceneSettings(height=arguments.height, width=arguments.width)
+    return [scene.image for scene in clip(arguments.seed, arguments.seconds, CLIP_RATE, settings, frames)]

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pb2
-from grpc_tools import protoc
 
 from protos import generate
 from protos.streetmask.v1 import segmentation_pb2 as pb
+
+protoc = pytest.importorskip("grpc_tools.protoc", reason="the generator is of the dev extra")
 
 
 def test_what_is_checked_in_is_what_the_contract_gives() -> None:

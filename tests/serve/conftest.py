@@ -18,7 +18,7 @@ from serve.server import Server
 from serve.settings import ServerSettings
 from tests.serve.tiny_model import write_tiny_model
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 """A test that waits longer than this for something has failed."""
 
 

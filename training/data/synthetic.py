@@ -97,23 +97,29 @@ def scene(seed: int, settings: SceneSettings = SceneSettings()) -> StreetScene:
 
 
 def clip(
-    seed: int, seconds: float = 10.0, fps: float = 25.0, settings: SceneSettings = SceneSettings()
+    seed: int,
+    seconds: float = 10.0,
+    fps: float = 25.0,
+    settings: SceneSettings = SceneSettings(),
+    frames: range | None = None,
 ) -> Iterator[StreetScene]:
     """Frames of a drive through one street; track ids persist, noise is new in every frame.
 
-    Raises ``ConfigurationError`` for times that are not positive or a negative seed.
+    ``frames`` picks some of them by number from 0, so that processes can share the work: a frame is the same whichever
+    others are drawn. Raises ``ConfigurationError`` for times that are not positive or a negative seed.
     """
     for name, value in (("seconds", seconds), ("fps", fps)):
         if not 0 < value < 10_000:
             raise ConfigurationError(name, f"expected a positive number, got {value}; give more than 0")
-    return _frames(seed, _generator(seed, 1), seconds, fps, settings)
+    whole = range(max(1, round(seconds * fps)))
+    return _frames(seed, _generator(seed, 1), seconds, fps, settings, whole if frames is None else frames)
 
 
 def _frames(
-    seed: int, rng: np.random.Generator, seconds: float, fps: float, settings: SceneSettings
+    seed: int, rng: np.random.Generator, seconds: float, fps: float, settings: SceneSettings, frames: range
 ) -> Iterator[StreetScene]:
     world, lens = draw_world(rng, seconds), draw_lens(rng)
-    for frame in range(max(1, round(seconds * fps))):
+    for frame in frames:
         painter = render(world, frame / fps, (settings.height, settings.width))
         noise = np.random.default_rng([int(VERSION), seed, 2, frame])
         yield StreetScene(expose(painter.image, lens, noise), _instances(painter, world, settings))
