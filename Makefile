@@ -20,7 +20,7 @@ test-gpu: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -m gpu
 
 test-serving: $(SERVING_VENV)/installed-tests  ## what serves must work where torch is not installed
-	$(SERVING_VENV)/bin/python -m pytest tests/scene tests/protos tests/serve tests/streetmask
+	$(SERVING_VENV)/bin/python -m pytest tests/scene tests/protos tests/serve tests/streetmask tests/test_no_torch.py tests/test_bundled_model.py
 
 check: $(VENV)/installed  ## style, types, direction of imports, generated code
 	$(VENV)/bin/ruff check .
