@@ -1,0 +1,154 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from model.anchors import make_anchors
+from model.boxes import box_iou, cxcywh_to_xyxy, decode_boxes, encode_boxes
+from model.detect import DetectSettings, RankedDetections, detect, fast_nms_keep
+from model.outputs import YolactOutputs
+from tests.model.tiny_network import TINY
+
+Row = tuple[float, int, int]
+"""Score, class and anchor of a detection."""
+
+ANCHORS = make_anchors(replace(TINY, size_hw=(32, 64)))
+
+
+def outputs_of(
+    scores: Tensor, boxes_xyxy: Tensor | None = None, anchors: Tensor = ANCHORS, prototypes: int = 2
+) -> YolactOutputs:
+    """What a network would have answered for class probabilities [B, N, C] (the rest is background) and boxes."""
+    background = 1 - scores.sum(dim=-1, keepdim=True)
+    offsets = torch.zeros(*scores.shape[:2], 4)
+    if boxes_xyxy is not None:
+        offsets = encode_boxes(boxes_xyxy, anchors)
+    coefficients = torch.arange(scores.shape[1] * prototypes).float().view(1, -1, prototypes)
+    return YolactOutputs(
+        offsets,
+        torch.cat((background, scores), dim=-1).log(),
+        coefficients.expand(len(scores), -1, -1) / coefficients.numel(),
+        torch.zeros(0),
+        torch.zeros(0),
+    )
+
+
+def crowded(seed: int, batch: int = 1, classes: int = 3) -> YolactOutputs:
+    """Random scores, and boxes that overlap each other often."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = (torch.randn(batch, len(ANCHORS), classes + 1, generator=generator) * 2).softmax(dim=-1)[..., 1:]
+    centres = torch.rand(batch, len(ANCHORS), 2, generator=generator)
+    sizes = torch.rand(batch, len(ANCHORS), 2, generator=generator) * 0.5 + 0.1
+    return outputs_of(scores, cxcywh_to_xyxy(torch.cat((centres, sizes), dim=-1)))
+
+
+def literal_fast_nms(outputs: YolactOutputs, picture: int, limits: DetectSettings) -> list[Row]:
+    """Section 3.4 in loops: a box goes if any better box of its class, kept or not, overlaps it too much."""
+    boxes = decode_boxes(outputs.box_offsets[picture], ANCHORS)
+    scores = outputs.class_logits[picture].softmax(dim=-1)
+    overlaps = box_iou(boxes, boxes)
+    found: list[Row] = []
+    for class_index in range(scores.shape[1] - 1):
+        column = scores[:, class_index + 1].tolist()
+        order = sorted(range(len(column)), key=lambda row: -column[row])[: limits.candidates]
+        order = [row for row in order if column[row] > limits.score_threshold]
+        for place, row in enumerate(order):
+            if all(float(overlaps[better, row]) <= limits.iou_threshold for better in order[:place]):
+                found.append((column[row], class_index, row))
+    return sorted(found, reverse=True)[: limits.max_detections]
+
+
+def rows_of(found: RankedDetections, outputs: YolactOutputs, picture: int = 0) -> list[Row]:
+    """The detections that are some, their anchors read from the coefficients."""
+    rows = []
+    for score, class_index, coefficients in zip(
+        found.scores[picture].tolist(),
+        found.classes[picture].tolist(),
+        found.mask_coefficients[picture],
+        strict=True,
+    ):
+        if score > 0:
+            anchor = int((outputs.mask_coefficients[picture] - coefficients).abs().sum(dim=1).argmin())
+            rows.append((score, class_index, anchor))
+    return rows
+
+
+def test_nothing_above_the_threshold() -> None:
+    outputs = outputs_of(torch.full((2, len(ANCHORS), 3), 0.01))
+    found = detect(outputs, ANCHORS, DetectSettings())
+    assert found.scores.shape[0] == 2
+    assert not found.scores.any()
+
+
+def test_one_object_by_hand() -> None:
+    scores = torch.full((1, len(ANCHORS), 3), 0.01)
+    scores[0, 5] = torch.tensor([0.1, 0.7, 0.06])
+    outputs = outputs_of(scores)
+    found = detect(outputs, ANCHORS, DetectSettings())
+    expected = [(0.7, 1, 5), (0.1, 0, 5), (0.06, 2, 5)]  # classes do not suppress each other
+    rows = rows_of(found, outputs)
+    assert [row[1:] for row in rows] == [row[1:] for row in expected]
+    assert [row[0] for row in rows] == pytest.approx([row[0] for row in expected], abs=1e-6)
+    torch.testing.assert_close(found.boxes_xyxy[0, 0], cxcywh_to_xyxy(ANCHORS[5]))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([0.05, 0.3, 0.6]),
+    st.sampled_from([0.2, 0.5, 0.9]),
+    st.sampled_from([1, 7, 20, 200]),
+    st.sampled_from([1, 10, 100]),
+)
+def test_equals_fast_nms_in_loops(seed: int, score: float, iou: float, candidates: int, limit: int) -> None:
+    limits = DetectSettings(score, iou, candidates, limit)
+    outputs = crowded(seed, batch=2)
+    found = detect(outputs, ANCHORS, limits)
+    for picture in range(2):
+        expected = literal_fast_nms(outputs, picture, limits)
+        rows = rows_of(found, outputs, picture)
+        assert [row[1:] for row in rows] == [row[1:] for row in expected]
+        assert [row[0] for row in rows] == pytest.approx([row[0] for row in expected], abs=1e-6)
+
+
+def test_of_two_equal_scores_on_one_place_one_stays() -> None:
+    scores = torch.full((1, len(ANCHORS), 2), 0.001)
+    scores[0, [3, 9], 0] = 0.8
+    boxes = cxcywh_to_xyxy(ANCHORS).clone()[None]
+    boxes[0, 9] = boxes[0, 3]
+    rows = rows_of(detect(outputs := outputs_of(scores, boxes), ANCHORS, DetectSettings()), outputs)
+    assert len(rows) == 1
+    assert rows[0][1] == 0
+    assert rows[0][2] in (3, 9)
+
+
+def test_equal_scores_apart_all_stay() -> None:
+    scores = torch.full((1, len(ANCHORS), 2), 0.001)
+    scores[0, [0, 3, 15], 1] = 0.8
+    rows = rows_of(detect(outputs := outputs_of(scores), ANCHORS, DetectSettings()), outputs)
+    assert {row[1:] for row in rows} == {(1, 0), (1, 3), (1, 15)}
+
+
+def test_a_suppressed_box_suppresses_too() -> None:
+    """What Fast NMS does and the traditional one does not: the third goes because of the second."""
+    chain = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.3, 0.0, 1.3, 1.0], [0.6, 0.0, 1.6, 1.0], [3.0, 0.0, 4.0, 1.0]])
+    assert fast_nms_keep(chain, 0.5).tolist() == [True, False, False, True]
+    assert fast_nms_keep(chain[[0, 2, 3]], 0.5).tolist() == [True, True, True]
+
+
+def test_an_overlap_of_just_the_threshold_stays() -> None:
+    half = torch.tensor([[0.0, 0.0, 1.0, 2.0], [0.0, 0.0, 1.0, 1.0]])
+    assert fast_nms_keep(half, 0.5).tolist() == [True, True]
+    assert fast_nms_keep(half, 0.49).tolist() == [True, False]
+
+
+def test_rows_are_as_many_as_asked_for_or_as_there_are() -> None:
+    outputs = crowded(0)
+    found = detect(outputs, ANCHORS, DetectSettings(max_detections=4))
+    assert found.scores.shape == (1, 4)
+    assert found.boxes_xyxy.shape == (1, 4, 4)
+    few = detect(outputs_of(torch.full((1, 2, 3), 0.2), anchors=ANCHORS[:2]), ANCHORS[:2], DetectSettings())
+    assert few.scores.shape == (1, 6)

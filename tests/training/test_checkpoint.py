@@ -1,0 +1,113 @@
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from scene.errors import DataError
+from tests.model.tiny_network import TINY, seeded_network
+from training.checkpoint import load_network, read_checkpoint, save_checkpoint
+
+
+class Carrier:
+    """Code in a pickle: reading it would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found none; train one with"):
+        read_checkpoint(tmp_path / "none.pt")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found none"):
+        load_network(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04" + bytes(50)])
+def test_no_checkpoint(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "last.pt"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="damaged or no StreetMask checkpoint"):
+        read_checkpoint(path)
+
+
+def test_a_truncated_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, seeded_network())
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(DataError, match="damaged"):
+        load_network(path)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    network = seeded_network()
+    path = tmp_path / "deeper" / "last.pt"
+    save_checkpoint(path, network.train(), step=7, data=["3 pictures"], torch_rng=torch.get_rng_state())
+    content = read_checkpoint(path)
+    assert content["step"] == 7
+    assert content["data"] == ["3 pictures"]
+    assert torch.equal(content["torch_rng"], torch.get_rng_state())
+    loaded = load_network(path)
+    assert loaded.config == TINY
+    assert not loaded.training
+    state = network.state_dict()
+    assert loaded.state_dict().keys() == state.keys()
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+    assert [file.name for file in path.parent.iterdir()] == ["last.pt"]
+
+
+def test_a_failure_while_saving_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, seeded_network(), step=1)
+
+    def fails(content: dict[str, Any], stream: Any) -> None:
+        stream.write(b"half of it")
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", fails)
+        with pytest.raises(OSError, match="no space left"):
+            save_checkpoint(path, seeded_network(), step=2)
+    assert read_checkpoint(path)["step"] == 1
+    save_checkpoint(path, seeded_network(), step=3)
+    assert read_checkpoint(path)["step"] == 3
+
+
+def test_a_file_that_carries_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    path, made = tmp_path / "last.pt", tmp_path / "made"
+    torch.save({"config": asdict(TINY), "model": Carrier(made)}, path)
+    with pytest.raises(DataError, match="no StreetMask checkpoint"):
+        read_checkpoint(path)
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"model": {}}, {"config": {}}, {}])
+def test_a_file_of_something_else(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "last.pt"
+    torch.save(content, path)
+    with pytest.raises(DataError, match="expected a config and a model"):
+        read_checkpoint(path)
+
+
+def test_weights_of_another_network(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    config = asdict(replace(TINY, prototypes=TINY.prototypes + 1))
+    torch.save({"config": config, "model": seeded_network().state_dict()}, path)
+    with pytest.raises(DataError, match="does not hold the network that its configuration names"):
+        load_network(path)
+
+
+@pytest.mark.parametrize("change", [{"fpn_channels": "wide"}, {"anchors": None}, {"size_hw": (64,)}])
+def test_a_configuration_of_the_wrong_kind(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "last.pt"
+    torch.save({"config": {**asdict(TINY), **change}, "model": seeded_network().state_dict()}, path)
+    with pytest.raises(DataError, match="does not hold the network"):
+        load_network(path)

@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tyro
+
+from scene.errors import ConfigurationError, DataError
+from tests.model.tiny_network import TINY, seeded_network
+from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
+from training.checkpoint import read_checkpoint, save_checkpoint
+from training.command import TrainArguments, describe, summary, train
+from training.evaluate import Evaluation, Precision
+from training.recipes import RECIPES
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Path:
+    rows = [annotation(1, rle(rectangle(TINY.size_hw, (10, 8, 60, 50))), category_id=3)]
+    return write_coco(tmp_path / "street", TINY.size_hw, 1, rows)
+
+
+def with_info(path: Path, **info: Any) -> Path:
+    path.write_text(json.dumps({**json.loads(path.read_text()), "info": info}))
+    return path
+
+
+def test_no_data(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="data: expected") as caught:
+        train(TrainArguments(data=(), out=tmp_path / "run"))
+    assert caught.value.field == "data"
+
+
+@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("steps", -5), ("batch", 0), ("learning_rate", 0.0)])
+def test_numbers_that_make_no_run(tmp_path: Path, name: str, value: float) -> None:
+    asked: dict[str, Any] = {name: value}
+    arguments = TrainArguments(data=(tmp_path / "none.json",), out=tmp_path / "run", **asked)
+    with pytest.raises(ConfigurationError, match=f"{name}: expected a number above 0, but {value} came") as caught:
+        train(arguments)
+    assert caught.value.field == name
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.json"):
+        train(TrainArguments(data=(tmp_path / "none.json",), out=tmp_path / "run"))
+
+
+def test_a_run_from_a_checkpoint_with_a_held_out_split(
+    tmp_path: Path, street: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start, out = tmp_path / "start.pt", tmp_path / "run"
+    save_checkpoint(start, seeded_network())
+    arguments = TrainArguments(
+        data=(street,), out=out, held_out=street, source=with_info(street, description="a street"), start=start,
+        steps=2, batch=1, workers=0, evaluate_every=1, device="cpu",
+    )  # fmt: skip
+    train(arguments)
+    content = read_checkpoint(out / "last.pt")
+    assert content["step"] == 2
+    assert content["data"] == ["1 pictures: a street"] * 2
+    assert content["config"]["size_hw"] == TINY.size_hw
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+    assert [line.split(":")[0] for line in lines] == ["step 1", "step 2"]
+    assert lines[-1].endswith("on 1 pictures")
+
+
+def test_a_data_set_says_what_it_is(street: Path) -> None:
+    assert describe(street) == "1 pictures: instances.json"
+    assert describe(with_info(street)) == "1 pictures: instances.json"
+    assert describe(with_info(street, description="drawn streets")) == "1 pictures: drawn streets"
+    generated = with_info(street, description="drawn streets", version="1", seed=7)
+    assert describe(generated) == "1 pictures: drawn streets, version 1, seed 7"
+
+
+def test_a_summary_is_one_line_in_percent() -> None:
+    box = Precision(0.123, 0.3, 0.2, 0.1, 0.2, 0.3, {})
+    mask = Precision(0.0456, 0.5, 0.2, 0.1, 0.2, 0.3, {})
+    line = summary(40, Evaluation(box, mask, images=7, instances=9, absent_classes=()))
+    assert line == "step 40: box AP 12.3, mask AP 4.6 (AP50 50.0) on 7 pictures"
+
+
+def test_the_command_line_is_the_dataclass() -> None:
+    arguments = tyro.cli(TrainArguments, args=["--data", "a.json", "b.json", "--out", "run", "--steps", "10"])
+    assert arguments == TrainArguments(data=(Path("a.json"), Path("b.json")), out=Path("run"), steps=10)
+    assert arguments.recipe in RECIPES

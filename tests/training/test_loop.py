@@ -1,0 +1,188 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+
+from model.yolact import Yolact
+from scene.errors import DataError
+from tests.model.tiny_network import TINY, seeded_network
+from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
+from training.checkpoint import read_checkpoint
+from training.data.coco import CocoDataset
+from training.evaluate import Evaluation
+from training.feed import AugmentedPictures, feed
+from training.loop import LAST, RunSettings, Trainer, pick_device
+from training.losses import LossSettings
+from training.recipes import Recipe
+from training.transforms import NO_AUGMENTATION
+
+RECIPE = Recipe(
+    steps=4,
+    batch=2,
+    learning_rate=2e-3,
+    warmup_steps=2,
+    clip_norm=10.0,
+    precision="float32",
+    losses=LossSettings(masks_per_picture=2),  # so few that masks are drawn at random
+)
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> CocoDataset:
+    """Two pictures with a large and a small object each, and a crowd."""
+    rows = []
+    for image_id in (1, 2):
+        rows.append(annotation(image_id, rle(rectangle(TINY.size_hw, (10, 8, 60 + image_id, 50))), category_id=3))
+        rows.append(annotation(image_id, rle(rectangle(TINY.size_hw, (90, 30, 110, 60))), category_id=1))
+    rows.append(annotation(2, rle(rectangle(TINY.size_hw, (64, 0, 128, 10))), category_id=2, iscrowd=1))
+    return CocoDataset(write_coco(tmp_path / "data", TINY.size_hw, 2, rows))
+
+
+def trainer(folder: Path, recipe: Recipe = RECIPE, network: Yolact | None = None, **settings: Any) -> Trainer:
+    folder.mkdir(parents=True, exist_ok=True)
+    if network is None:
+        torch.manual_seed(0)
+        network = Yolact(TINY)
+    defaults: dict[str, Any] = {"checkpoint_every": 0, "evaluate_every": 0, "report_every": 1}
+    return Trainer(network, recipe, RunSettings(folder, device="cpu", workers=0, **(defaults | settings)))
+
+
+def run(trainer: Trainer, data: CocoDataset, held_out: CocoDataset | None = None) -> list[Evaluation]:
+    return list(trainer.run(AugmentedPictures([data], None, trainer.recipe, TINY.size_hw, seed=1), held_out))
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def assert_same_content(left: Any, right: Any) -> None:
+    """Equal to the bit, tensors and plain data alike."""
+    assert type(left) is type(right)
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key, value in left.items():
+            assert_same_content(value, right[key])
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right)
+        for one, other in zip(left, right, strict=True):
+            assert_same_content(one, other)
+    else:
+        assert left == right
+
+
+def test_a_run_of_no_steps_changes_nothing(tmp_path: Path, street: CocoDataset) -> None:
+    idle = trainer(tmp_path / "run", replace(RECIPE, steps=0))
+    before = {name: tensor.clone() for name, tensor in idle.network.state_dict().items()}
+    assert run(idle, street, held_out=street) == []
+    assert_same_content(dict(idle.network.state_dict()), before)
+
+
+def test_a_finished_run_is_not_begun_again(tmp_path: Path, street: CocoDataset) -> None:
+    run(trainer(tmp_path), street)
+    content = read_checkpoint(tmp_path / LAST)
+    again = trainer(tmp_path)
+    assert run(again, street) == []
+    assert again.step == RECIPE.steps
+    assert_same_content(read_checkpoint(tmp_path / LAST), content)
+
+
+def test_the_loss_falls_on_one_picture(tmp_path: Path, street: CocoDataset) -> None:
+    recipe = replace(RECIPE, steps=20, batch=1, learning_rate=3e-3, augmentation=NO_AUGMENTATION, milestones=())
+    run(trainer(tmp_path, recipe), street.first(1))
+    totals = [
+        sum(line[name] for name in ("box", "classes", "mask", "semantic", "rescoring")) for line in log_of(tmp_path)
+    ]
+    assert len(totals) == 20
+    assert sum(totals[-3:]) / 3 < 0.7 * totals[0]
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
+    tmp_path: Path, street: CocoDataset, optimiser: Literal["sgd", "adamw"]
+) -> None:
+    often: dict[str, Any] = {"checkpoint_every": 2, "evaluate_every": 2, "data": ("2 pictures",)}
+    recipe = replace(RECIPE, optimiser=optimiser)
+    run(trainer(tmp_path / "whole", recipe, **often), street, held_out=street)
+    first = trainer(tmp_path / "resumed", recipe, **often)
+    evaluations = first.run(AugmentedPictures([street], None, recipe, TINY.size_hw, seed=1), street)
+    next(evaluations)
+    evaluations.close()  # type: ignore[attr-defined]  # as when the process ends
+    assert first.step == 2
+    torch.manual_seed(99)
+    second = trainer(tmp_path / "resumed", recipe, seeded_network(), **often)
+    run(second, street, held_out=street)
+    whole, resumed = (read_checkpoint(tmp_path / name / LAST) for name in ("whole", "resumed"))
+    assert whole["step"] == resumed["step"] == 4
+    assert whole["data"] == ["2 pictures"]
+    assert_same_content(resumed, whole)
+
+
+def test_evaluations_come_when_due_and_at_the_end(tmp_path: Path, street: CocoDataset) -> None:
+    recipe = replace(RECIPE, steps=3)
+    found = run(trainer(tmp_path, recipe, evaluate_every=2), street, held_out=street)
+    assert [evaluation.images for evaluation in found] == [2, 2]
+    assert [evaluation.instances for evaluation in found] == [4, 4]
+    assert [line["step"] for line in log_of(tmp_path) if "mask" in line and "images" in line] == [2, 3]
+
+
+def test_without_a_held_out_split_nothing_is_evaluated(tmp_path: Path, street: CocoDataset) -> None:
+    assert run(trainer(tmp_path, replace(RECIPE, steps=1), evaluate_every=1), street) == []
+    assert [line["step"] for line in log_of(tmp_path)] == [1]
+    assert read_checkpoint(tmp_path / LAST)["step"] == 1
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, street: CocoDataset) -> None:
+    broken = trainer(tmp_path)
+    with torch.no_grad():
+        broken.network.backbone.conv1.weight[0] = float("nan")
+    before = broken.network.semantic_seg_conv.weight.detach().clone()
+    with pytest.raises(DataError, match="the loss is nan at step 0; lower the learning rate"):
+        run(broken, street)
+    assert torch.equal(broken.network.semantic_seg_conv.weight, before)
+    assert not (tmp_path / LAST).exists()
+
+
+def test_a_step_is_no_longer_than_clipped(tmp_path: Path, street: CocoDataset) -> None:
+    recipe = replace(RECIPE, clip_norm=1e-2, weight_decay=0.0, warmup_steps=0, learning_rate=0.5)
+    clipped = trainer(tmp_path, recipe)
+    before = [parameter.detach().clone() for parameter in clipped.network.parameters()]
+    batch = next(iter(feed(AugmentedPictures([street], None, recipe, TINY.size_hw, seed=1), 0, workers=0)))
+    clipped.train_step(batch)
+    moved = [new.detach() - old for new, old in zip(clipped.network.parameters(), before, strict=True)]
+    length = float(torch.stack([part.norm() for part in moved]).norm())
+    assert length == pytest.approx(0.5 * 1e-2, rel=0.02)
+
+
+def test_bfloat16_answers_nearly_as_float32(tmp_path: Path, street: CocoDataset) -> None:
+    recipe = replace(RECIPE, losses=LossSettings())
+    batch = next(iter(feed(AugmentedPictures([street], None, recipe, TINY.size_hw, seed=1), 0, workers=0)))
+    totals = []
+    precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+    for precision in precisions:
+        step = trainer(tmp_path, replace(recipe, precision=precision)).train_step(batch)
+        totals.append(float(step.total.detach()))
+    assert totals[1] == pytest.approx(totals[0], rel=0.05)
+    assert totals[1] != totals[0]
+
+
+def test_the_device_asked_for() -> None:
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_a_gpu_that_is_not_there(name: str) -> None:
+    with pytest.raises(DataError, match="torch sees no GPU here; use --device cpu"):
+        pick_device(name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cpu:zero"])
+def test_a_device_that_nobody_knows(name: str) -> None:
+    with pytest.raises(DataError, match="expected a device such as auto, cpu or cuda:0"):
+        pick_device(name)

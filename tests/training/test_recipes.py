@@ -1,0 +1,39 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.recipes import RECIPES, Recipe
+
+STEPS = Recipe(steps=1000, learning_rate=1.0, warmup_steps=100, warmup_start=0.1, milestones=(0.5, 0.75))
+
+
+def test_without_warm_up_and_milestones_the_rate_stands() -> None:
+    flat = Recipe(steps=10, learning_rate=0.5, warmup_steps=0, milestones=())
+    assert {flat.rate_at(step) for step in range(10)} == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [(0, 0.1), (50, 0.55), (100, 1.0), (499, 1.0), (500, 0.1), (749, 0.1), (750, 0.01), (999, 0.01)],
+)
+def test_rates_by_hand(step: int, rate: float) -> None:
+    assert STEPS.rate_at(step) == pytest.approx(rate)
+
+
+@given(st.sampled_from(sorted(RECIPES)), st.integers(10, 100_000))
+def test_every_recipe_rises_once_and_then_falls(name: str, step: int) -> None:
+    recipe = RECIPES[name]
+    step %= recipe.steps - 1
+    assert 0 < recipe.rate_at(step) <= recipe.learning_rate
+    if step + 1 < recipe.warmup_steps:
+        assert recipe.rate_at(step + 1) > recipe.rate_at(step)
+    elif step >= recipe.warmup_steps:
+        assert recipe.rate_at(step + 1) <= recipe.rate_at(step)
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipes_milestones_lie_in_order_behind_the_warm_up(name: str) -> None:
+    recipe = RECIPES[name]
+    turns = [recipe.warmup_steps / recipe.steps, *recipe.milestones, 1.0]
+    assert turns == sorted(set(turns))
+    assert recipe.rate_at(recipe.steps - 1) == pytest.approx(recipe.learning_rate * 0.1 ** len(recipe.milestones))
