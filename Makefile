@@ -61,5 +61,5 @@ $(SERVING_VENV)/installed: pyproject.toml requirements.lock | $(SERVING_VENV)/py
 	@touch $@
 
 $(SERVING_VENV)/installed-tests: $(SERVING_VENV)/installed
-	$(SERVING_VENV)/bin/python $(PIP_INSTALL) hypothesis onnx pytest pytest-asyncio pytest-timeout
+	$(SERVING_VENV)/bin/python $(PIP_INSTALL) faster-coco-eval hypothesis onnx pytest pytest-asyncio pytest-timeout
 	@touch $@

@@ -34,7 +34,7 @@ from scene.image import RgbImage, decode_image, network_input
 from scene.instances import MASK_CUT
 from serve.engines import Engine, open_engine
 from serve.models import detections
-from training.checkpoint import load_network, read_checkpoint
+from training.checkpoint import load_network, read_checkpoint, save_checkpoint
 from training.data.coco import CocoDataset
 from training.data.synthetic import SceneSettings, scene
 from training.evaluate import DEFAULT_THRESHOLD, best_thresholds, collect_predictions, score_predictions
@@ -42,7 +42,7 @@ from training.evaluate import DEFAULT_THRESHOLD, best_thresholds, collect_predic
 VERIFY_SCENES = 20
 _VERIFY_SEED = 900_000
 _GOLDEN_SEED = 800_000
-_ONNX_FILE, _GOLDEN_FILE = "model.onnx", "golden.png"
+_ONNX_FILE, _CHECKPOINT_FILE, _GOLDEN_FILE = "model.onnx", "checkpoint.pt", "golden.png"
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ def publish(checkpoint: Path, out: Path, publication: Publication, say: Callable
     draft_folder.mkdir(parents=True)
     say("writing the graph")
     write_onnx(segmenter, draft_folder / _ONNX_FILE)
+    _write_weights(checkpoint, draft_folder / _CHECKPOINT_FILE)
     artifact = _draft(segmenter, checkpoint, draft_folder, (name, number), publication)
     engine = open_engine(draft_folder, artifact, threads=2)
     artifact = replace(artifact, golden=_golden(engine, artifact, draft_folder))
@@ -116,7 +117,10 @@ def _draft(
         mask_size_hw=mask_size_hw,
         thresholds=[DEFAULT_THRESHOLD] * config.class_count,
         tensors=tensor_specs(config.size_hw, rows, mask_size_hw),
-        files=[ModelFile(_ONNX_FILE, "onnx", "float32", file_sha256(folder / _ONNX_FILE))],
+        files=[
+            ModelFile(name, engine, "float32", file_sha256(folder / name))
+            for name, engine in ((_ONNX_FILE, "onnx"), (_CHECKPOINT_FILE, "torch"))
+        ],
         golden=GoldenFrame(_GOLDEN_FILE, [], [], [], []),
         card=ModelCard(
             summary=publication.summary,
@@ -128,6 +132,13 @@ def _draft(
         tools=_tools(),
         verified={},
     )
+
+
+def _write_weights(checkpoint: Path, path: Path) -> None:
+    """The checkpoint without its optimiser, so that retraining can start from the artifact alone."""
+    content = read_checkpoint(checkpoint)
+    kept = {key: content[key] for key in ("step", "data") if key in content}
+    save_checkpoint(path, load_network(checkpoint), **kept)
 
 
 def _mask_size(segmenter: Segmenter) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from training.checkpoint import load_network
 from training.data.coco import CocoDataset
 from training.evaluate import Evaluation
 from training.feed import AugmentedPictures
-from training.loop import RunSettings, Trainer
+from training.loop import LAST, RunSettings, Trainer
 from training.recipes import RECIPES, Recipe
 
 
@@ -80,6 +80,7 @@ def train(arguments: TrainArguments) -> None:
     pictures = AugmentedPictures(targets, source, recipe, size_hw, arguments.seed)
     for evaluation in trainer.run(pictures, held_out):
         print(summary(trainer.step, evaluation), flush=True)
+    print(f"{arguments.out / LAST} stands at step {trainer.step} of {recipe.steps}")
 
 
 def describe(annotation_file: Path) -> str:

@@ -85,6 +85,7 @@ def feed(pictures: AugmentedPictures, first_step: int, workers: int) -> DataLoad
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread,
         multiprocessing_context="spawn" if workers else None,  # a fork of a process with threads may hang
+        generator=torch.Generator(),  # else it draws from the generator that a resumed run has just restored
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -70,20 +71,17 @@ class Trainer:
                     yield self.evaluate(held_out, writer)
 
     def train_step(self, batch: Batch) -> Losses:
-        """One forward, backward and update; raises ``DataError`` where the loss is no number any more."""
+        """One forward, backward and update; raises ``DataError`` where answer or loss is no number any more."""
         self.network.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate_at(self.step)
         images = normalise(batch.images, self.network.config).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             outputs = self.network(images)
-        terms = losses(
-            self.network,
-            type(outputs)(*(tensor.float() for tensor in outputs)),
-            self.anchors,
-            batch.targets,
-            self.recipe.losses,
-        )
+        outputs = type(outputs)(*(tensor.float() for tensor in outputs))
+        self._require_number(torch.stack([tensor.sum() for tensor in outputs]).sum(), "the network's answer")
+        terms = losses(self.network, outputs, self.anchors, batch.targets, self.recipe.losses)
+        self._require_number(terms.total, "the loss")
         self._update(terms.total)
         return terms
 
@@ -98,11 +96,12 @@ class Trainer:
         return result
 
     def take_up(self) -> None:
-        """Go on from the folder's last checkpoint, if it has one."""
+        """Go on from the folder's last checkpoint, if it has one; ``DataError`` where that is of another run."""
         path = self.settings.folder / LAST
         if not path.is_file():
             return
         content = read_checkpoint(path)
+        self._require_same_run(content, path)
         self.network.load_state_dict(content["model"])
         self.optimiser.load_state_dict(content["optimiser"])
         torch.set_rng_state(content["torch_rng"])
@@ -115,13 +114,25 @@ class Trainer:
             self.network,
             step=self.step,
             data=list(self.settings.data),
+            optimiser_name=self.recipe.optimiser,
             optimiser=self.optimiser.state_dict(),
             torch_rng=torch.get_rng_state(),
         )
 
+    def _require_number(self, value: Tensor, name: str) -> None:
+        if not bool(torch.isfinite(value)):
+            raise DataError(f"{name} is {value.item()} at step {self.step}; lower the learning rate and resume")
+
+    def _require_same_run(self, content: dict[str, Any], path: Path) -> None:
+        """Its network and optimiser must be ours: states of one kind load into the other without complaint."""
+        for name, ours, theirs in (
+            ("network", msgspec.to_builtins(self.network.config), msgspec.to_builtins(content["config"])),
+            ("optimiser", self.recipe.optimiser, content.get("optimiser_name")),
+        ):
+            if ours != theirs:
+                raise DataError(f"{path} is of a run with another {name}; choose another --out, or use --start {path}")
+
     def _update(self, total: Tensor) -> None:
-        if not bool(torch.isfinite(total)):
-            raise DataError(f"the loss is {total.item()} at step {self.step}; lower the learning rate and resume")
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip_norm:

@@ -140,7 +140,8 @@ def _learn_masks(
     anchors = torch.nonzero(found.labels > BACKGROUND).squeeze(1)
     positives = len(anchors)
     if positives > settings.masks_per_picture:
-        anchors = anchors[torch.randperm(positives, device=anchors.device)[: settings.masks_per_picture]]
+        # Drawn on the CPU, whose generator a checkpoint keeps, so that a resumed run is the same on a GPU as well.
+        anchors = anchors[torch.randperm(positives)[: settings.masks_per_picture].to(anchors.device)]
     rows = found.rows[anchors]
     height, width = prototypes.shape[:2]
     truth = _shrink(target.masks, (height, width))[rows]

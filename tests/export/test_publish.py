@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import export.publish
 from export.publish import Publication, publish
@@ -17,6 +18,7 @@ from serve.models import Model
 from tests.export.conftest import VERIFIED_SCENES, Published
 from tests.model.tiny_network import TINY
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
+from training.checkpoint import read_checkpoint
 from training.data.coco import CocoDataset
 from training.evaluate import Prediction
 
@@ -56,9 +58,17 @@ def test_without_data_sets_there_are_no_figures_and_the_default_thresholds(
 
 
 def test_the_folder_is_whole(published: Published) -> None:
-    assert sorted(files_of(published.folder)) == [MANIFEST, "golden.png", "model.onnx"]
+    assert sorted(files_of(published.folder)) == [MANIFEST, "checkpoint.pt", "golden.png", "model.onnx"]
     assert [path.name for path in published.folder.parent.iterdir()] == ["1"]
     assert read_artifact(published.folder) == published.artifact
+
+
+def test_the_checkpoint_within_is_the_network_alone(published: Published) -> None:
+    inside = read_checkpoint(published.folder / "checkpoint.pt")
+    source = read_checkpoint(published.checkpoint)
+    assert inside.keys() <= {"config", "model", "step", "data"}
+    assert inside["config"] == source["config"]
+    assert all(torch.equal(inside["model"][name], tensor) for name, tensor in source["model"].items())
 
 
 def test_the_server_loads_it_and_segments(published: Published) -> None:
@@ -80,7 +90,10 @@ def test_the_manifest_says_what_it_is_and_whence(published: Published) -> None:
     assert artifact.card.training_data == "3 pictures: rectangles (12 steps)"
     assert artifact.card.licence == "Apache-2.0"
     assert {"streetmask", "torch", "onnx", "onnxruntime", "opset"} <= artifact.tools.keys()
-    assert [entry.sha256 for entry in artifact.files] == [file_sha256(published.folder / "model.onnx")]
+    assert [entry.path for entry in artifact.files] == ["model.onnx", "checkpoint.pt"]
+    assert [entry.sha256 for entry in artifact.files] == [
+        file_sha256(published.folder / entry.path) for entry in artifact.files
+    ]
 
 
 def test_the_manifest_says_how_well_it_agrees(published: Published) -> None:
@@ -155,7 +168,7 @@ def test_a_new_one_takes_the_place_of_the_old(published: Published, quick: None,
     (folder / "stray.txt").write_text("of the old one")
     publish(published.checkpoint, folder, replace(PROSE, licence="MIT"), silent)
     assert read_artifact(folder).card.licence == "MIT"
-    assert sorted(files_of(folder)) == [MANIFEST, "golden.png", "model.onnx"]
+    assert sorted(files_of(folder)) == [MANIFEST, "checkpoint.pt", "golden.png", "model.onnx"]
 
 
 def test_a_graph_that_answers_otherwise_leaves_the_old_folder(

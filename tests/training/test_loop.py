@@ -46,8 +46,8 @@ def trainer(folder: Path, recipe: Recipe = RECIPE, network: Yolact | None = None
     if network is None:
         torch.manual_seed(0)
         network = Yolact(TINY)
-    defaults: dict[str, Any] = {"checkpoint_every": 0, "evaluate_every": 0, "report_every": 1}
-    return Trainer(network, recipe, RunSettings(folder, device="cpu", workers=0, **(defaults | settings)))
+    defaults: dict[str, Any] = {"device": "cpu", "checkpoint_every": 0, "evaluate_every": 0, "report_every": 1}
+    return Trainer(network, recipe, RunSettings(folder, workers=0, **(defaults | settings)))
 
 
 def run(trainer: Trainer, data: CocoDataset, held_out: CocoDataset | None = None) -> list[Evaluation]:
@@ -122,6 +122,26 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
     assert_same_content(resumed, whole)
 
 
+def test_another_run_in_the_folder_is_not_taken_up(tmp_path: Path, street: CocoDataset) -> None:
+    run(trainer(tmp_path), street)
+    with pytest.raises(DataError, match="another optimiser; choose another --out"):
+        run(trainer(tmp_path, replace(RECIPE, optimiser="adamw")), street)
+    other = Yolact(replace(TINY, prototypes=TINY.prototypes + 1))
+    with pytest.raises(DataError, match="another network; choose another --out"):
+        run(trainer(tmp_path, network=other), street)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_training_resumes_on_a_gpu(tmp_path: Path, street: CocoDataset) -> None:
+    recipe = replace(RECIPE, precision="bfloat16")
+    run(trainer(tmp_path, replace(recipe, steps=2), device="cuda"), street)
+    second = trainer(tmp_path, recipe, device="cuda", evaluate_every=4)
+    assert len(run(second, street, held_out=street)) == 1
+    assert second.step == 4
+    assert next(second.network.parameters()).is_cuda
+
+
 def test_evaluations_come_when_due_and_at_the_end(tmp_path: Path, street: CocoDataset) -> None:
     recipe = replace(RECIPE, steps=3)
     found = run(trainer(tmp_path, recipe, evaluate_every=2), street, held_out=street)
@@ -136,14 +156,17 @@ def test_without_a_held_out_split_nothing_is_evaluated(tmp_path: Path, street: C
     assert read_checkpoint(tmp_path / LAST)["step"] == 1
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, street: CocoDataset) -> None:
+@pytest.mark.parametrize(
+    ("layer", "named"), [("backbone.conv1.weight", "the network's answer"), ("semantic_seg_conv.bias", "the loss")]
+)
+def test_what_is_no_number_stops_the_run(tmp_path: Path, street: CocoDataset, layer: str, named: str) -> None:
     broken = trainer(tmp_path)
     with torch.no_grad():
-        broken.network.backbone.conv1.weight[0] = float("nan")
-    before = broken.network.semantic_seg_conv.weight.detach().clone()
-    with pytest.raises(DataError, match="the loss is nan at step 0; lower the learning rate"):
+        broken.network.get_parameter(layer)[0] = float("nan")
+    before = broken.network.fpn.lat_layers[0].get_parameter("weight").detach().clone()
+    with pytest.raises(DataError, match=f"{named} is nan at step 0; lower the learning rate and resume"):
         run(broken, street)
-    assert torch.equal(broken.network.semantic_seg_conv.weight, before)
+    assert torch.equal(broken.network.fpn.lat_layers[0].get_parameter("weight"), before)
     assert not (tmp_path / LAST).exists()
 
 

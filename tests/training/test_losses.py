@@ -16,7 +16,7 @@ from training.matching import BACKGROUND, NEUTRAL, Matches, Targets, match
 
 ANCHORS = make_anchors(TINY)
 SETTINGS = LossSettings()
-OBJECTS = [[(0.1, 0.1, 0.6, 0.8), (0.7, 0.4, 0.95, 0.9)], [(0.2, 0.3, 0.5, 0.5)]]
+OBJECTS = [[(0.1, 0.1, 0.6, 0.8), (0.7, 0.4, 0.95, 0.9)], [(0.2, 0.3, 0.5, 0.5), (0.8, 0.1, 0.9, 0.3)]]
 
 
 def truth(boxes: list[tuple[float, float, float, float]], first_class: int = 0) -> Targets:

@@ -134,12 +134,22 @@ def test_scene_does_not_depend_on_process_or_on_what_was_made_before() -> None:
 
 
 def test_statistics_are_a_streets() -> None:
-    scale = REFERENCE / (SMALL.height * SMALL.width)
-    found = [item for made in many() for item in made.instances]
+    assert_statistics_are_a_streets(many(), SMALL)
+
+
+@pytest.mark.slow
+def test_statistics_are_a_streets_at_full_size() -> None:
+    full = SceneSettings(height=1024, width=2048)
+    assert_statistics_are_a_streets(tuple(scene(seed, full) for seed in range(SCENES)), full)
+
+
+def assert_statistics_are_a_streets(scenes: tuple[StreetScene, ...], settings: SceneSettings) -> None:
+    scale = REFERENCE / (settings.height * settings.width)
+    found = [item for made in scenes for item in made.instances]
     small = np.mean([item.visible_area * scale < 1024 for item in found])
     hidden = np.mean([item.occlusion >= 0.25 for item in found])
     counts = Counter(STREET_CLASSES[item.class_index] for item in found)
-    assert np.median([len(made.instances) for made in many()]) >= 12
+    assert np.median([len(made.instances) for made in scenes]) >= 12
     assert 0.40 <= small <= 0.55
     assert 0.25 <= hidden <= 0.45
     assert all(counts[name] >= 50 for name in STREET_CLASSES), counts
