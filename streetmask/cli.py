@@ -67,6 +67,9 @@ def _run(name: tuple[str, ...], words: list[str]) -> int:
         function(tyro.cli(_arguments_type(function), prog=f"streetmask {' '.join(name)}", args=words))
     except StreetMaskError as error:
         return _complain(str(error))
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        return _complain(f"{error.filename}: {reason}" if error.filename else reason)
     except ModuleNotFoundError as error:
         return _complain(
             f"`{' '.join(name)}` needs the package {error.name}: pip install 'streetmask[{command.extra}]'"

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
-from supervision.detection.compact_mask import CompactMask
 
 from scene.image import RgbImage
 from serve.answer import Answer, FoundInstance, MaskRegion
@@ -94,9 +93,9 @@ def _masked(found: tuple[FoundInstance, ...]) -> bool:
     return all(each.mask is not None for each in found)
 
 
-def _compact_masks(regions: list[MaskRegion], size_hw: tuple[int, int]) -> CompactMask:
+def _compact_masks(regions: list[MaskRegion], size_hw: tuple[int, int]) -> sv.CompactMask:
     """The library's own run lengths, so that no mask of the whole frame is ever made."""
-    return CompactMask(
+    return sv.CompactMask(
         [_run_lengths(region.pixels()) for region in regions],
         np.array([region.size_hw for region in regions], np.int32),
         np.array([region.xy for region in regions], np.int32),

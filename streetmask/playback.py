@@ -49,7 +49,7 @@ def stream_source(client: Client, source: Source, plan: StreamPlan, results: Pat
     """
     summary = Summary()
     in_flight = IN_FLIGHT if plan.paced or source.live else NONE_DROPPED
-    frames = _encoded(source, plan, spool)
+    frames = _Counted(_encoded(source, plan, spool))
     with RecordWriter(results) as writer, closing(client.stream(frames, plan.options, in_flight)) as replies:
         try:
             for received in replies:
@@ -58,6 +58,7 @@ def stream_source(client: Client, source: Source, plan: StreamPlan, results: Pat
                 writer.write(record)
         except KeyboardInterrupt:
             print("stopped; what was answered is kept")
+        summary.sent = frames.count
     return summary
 
 
@@ -65,10 +66,15 @@ def annotated(source: Source, results: Path, spool: Spool | None) -> Iterator[An
     """Every frame of a recording in order, drawn upon.
 
     An answered frame shows its instances. A dropped or failed one shows those of the last answer, paler, for they lie
-    where things were, and a note in the corner that says so.
+    where things were, and a note in the corner that says so. A recording that was cut off may lack a frame: a notice
+    of a drop overtakes the frame in work. Its picture is passed over.
     """
     last: FrameRecord | None = None
-    for record, image in zip(read_records(results), _pictures(source, spool), strict=False):
+    pictures = enumerate(_pictures(source, spool))
+    for record in read_records(results):
+        image = next((picture for number, picture in pictures if number == record.frame_id), None)
+        if image is None:
+            return
         last = record if record.answer else last
         yield AnnotatedFrame(record, _drawn(record, last, image))
 
@@ -79,6 +85,19 @@ def write_video(frames: Iterable[AnnotatedFrame], path: Path, rate: Fraction) ->
         for frame in frames:
             writer.write(frame.image)
         return writer.frames
+
+
+class _Counted:
+    """Frames, and how many of them were drawn."""
+
+    def __init__(self, frames: Iterable[EncodedFrame]) -> None:
+        self._frames = frames
+        self.count = 0
+
+    def __iter__(self) -> Iterator[EncodedFrame]:
+        for frame in self._frames:
+            self.count += 1
+            yield frame
 
 
 def _encoded(source: Source, plan: StreamPlan, spool: Spool | None) -> Iterator[EncodedFrame]:

@@ -1,6 +1,7 @@
 """What became of every frame, one JSON line each, in the frames' order; read again line by line, never as a whole."""
 
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,23 +93,42 @@ def read_records(path: Path) -> Iterator[FrameRecord]:
 
 
 class Spool:
-    """Keeps encoded frames on disk: what a camera has shown once cannot be read from it again."""
+    """Keeps encoded frames on disk: what a camera has shown once cannot be read from it again.
+
+    After Ctrl-C the thread that reads the camera may still be at work on a frame: reading seals the spool, so that a
+    late frame neither moves the file's position nor overwrites an earlier one.
+    """
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._lengths: list[int] = []
+        self._lock = threading.Lock()
+        self._sealed = False
 
     def keep(self, frame: EncodedFrame) -> None:
-        """Append a frame's bytes."""
-        self._file.write(frame.data)
-        self._lengths.append(len(frame.data))
+        """Append a frame's bytes; once the spool is sealed, do nothing."""
+        with self._lock:
+            if self._sealed:
+                return
+            self._file.write(frame.data)
+            self._lengths.append(len(frame.data))
 
     def frames(self) -> Iterator[EncodedFrame]:
-        """The frames from the first; none may be kept meanwhile."""
-        self._file.seek(0)
-        for length in self._lengths:
-            yield EncodedFrame(self._file.read(length))
+        """Seal the spool; the frames from the first."""
+        self._seal()
+        offset = 0
+        for length in tuple(self._lengths):
+            with self._lock:
+                self._file.seek(offset)
+                data = self._file.read(length)
+            offset += length
+            yield EncodedFrame(data)
 
     def close(self) -> None:
-        """Forget the frames."""
+        """Seal the spool and forget the frames."""
+        self._seal()
         self._file.close()
+
+    def _seal(self) -> None:
+        with self._lock:
+            self._sealed = True

@@ -20,7 +20,8 @@ def server_process(model: Path, start_s: float = 120.0, stop_s: float = 20.0) ->
     Raises ``ServerError`` if it ends or stays silent before it answers; its own sentence is then on stderr.
     """
     command = [sys.executable, "-m", "streetmask", "serve", str(model), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # A session of its own: Ctrl-C would else reach the server too and cut off the stream that still ends in order.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         watchdog = threading.Timer(start_s, process.kill)
         try:
             watchdog.start()

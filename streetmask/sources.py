@@ -1,7 +1,8 @@
 """Where pictures come from: a video file, a folder of pictures, one picture, a camera, or an RTSP address."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol, cast
@@ -19,6 +20,9 @@ PICTURES_RATE = Fraction(10)
 """Frames per second at which a folder of pictures is shown."""
 
 _USUAL_RATE = Fraction(25)
+"""Of a live source that states no rate, or none that a camera has."""
+
+_CAMERA_RATES = (1, 240)
 
 
 class Source(Protocol):
@@ -36,12 +40,35 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[RgbImage]: ...
 
 
+class _Complaint:
+    """Says on stderr that packets were skipped; once, though a file is read a second time to be drawn upon."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def say(self, name: str, skipped: int) -> None:
+        if skipped and not self._said:
+            print(f"{name} is damaged; packets skipped: {skipped}", file=sys.stderr)
+            self._said = True
+
+
+class _Learned:
+    """The rate that a live source stated when it was opened: while it is in use it may not open again."""
+
+    def __init__(self) -> None:
+        self.rate: Fraction | None = None
+
+
 @dataclass(frozen=True)
 class VideoFile:
-    """A video file; each iteration reads it from the beginning. Raises ``DataError`` if it is none."""
+    """A video file; each iteration reads it from the beginning, without the packets that are damaged.
+
+    Raises ``DataError`` if it is none.
+    """
 
     path: Path
     live: bool = False
+    _complaint: _Complaint = field(default_factory=_Complaint, init=False, repr=False, compare=False)
 
     @property
     def rate(self) -> Fraction:
@@ -51,7 +78,8 @@ class VideoFile:
 
     def __iter__(self) -> Iterator[RgbImage]:
         with _open_video(str(self.path)) as container:
-            yield from _frames(container)
+            skipped = yield from _frames(container)
+        self._complaint.say(str(self.path), skipped)
 
 
 @dataclass(frozen=True)
@@ -72,12 +100,26 @@ class NetworkCamera:
     """An RTSP address."""
 
     address: str
-    rate: Fraction = _USUAL_RATE
     live: bool = True
+    _learned: _Learned = field(default_factory=_Learned, init=False, repr=False, compare=False)
+
+    @property
+    def rate(self) -> Fraction:
+        """The rate that the stream states; opens it if it was not opened before."""
+        if self._learned.rate is None:
+            self._open().close()
+        return self._learned.rate or _USUAL_RATE
 
     def __iter__(self) -> Iterator[RgbImage]:
-        with _open_video(self.address, {"rtsp_transport": "tcp"}) as container:
-            yield from _frames(container)
+        with self._open() as container:
+            skipped = yield from _frames(container)
+        _Complaint().say(self.address, skipped)
+
+    def _open(self) -> av.container.InputContainer:
+        container = _open_video(self.address, {"rtsp_transport": "tcp"})
+        stream = container.streams.video[0]
+        self._learned.rate = _camera_rate(stream.average_rate, stream.guessed_rate)
+        return container
 
 
 @dataclass(frozen=True)
@@ -85,13 +127,18 @@ class Camera:
     """A camera of this machine, by its index from 0."""
 
     index: int
-    rate: Fraction = _USUAL_RATE
     live: bool = True
+    _learned: _Learned = field(default_factory=_Learned, init=False, repr=False, compare=False)
+
+    @property
+    def rate(self) -> Fraction:
+        """The rate that the driver states; opens the camera if it was not opened before."""
+        if self._learned.rate is None:
+            self._open().release()
+        return self._learned.rate or _USUAL_RATE
 
     def __iter__(self) -> Iterator[RgbImage]:
-        camera = cv2.VideoCapture(self.index)
-        if not camera.isOpened():
-            raise DataError(f"camera {self.index} cannot be opened: expected the index of a camera of this machine")
+        camera = self._open()
         try:
             while True:
                 good, frame = camera.read()
@@ -100,6 +147,13 @@ class Camera:
                 yield cast(RgbImage, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
         finally:
             camera.release()
+
+    def _open(self) -> cv2.VideoCapture:
+        camera = cv2.VideoCapture(self.index)
+        if not camera.isOpened():
+            raise DataError(f"camera {self.index} cannot be opened: expected the index of a camera of this machine")
+        self._learned.rate = _camera_rate(camera.get(cv2.CAP_PROP_FPS))
+        return camera
 
 
 def open_source(text: str) -> Source:
@@ -149,12 +203,37 @@ def _rate(container: av.container.InputContainer) -> Fraction:
     return stream.average_rate or stream.guessed_rate or _USUAL_RATE
 
 
-def _frames(container: av.container.InputContainer) -> Iterator[RgbImage]:
-    """Decoded frames, upright; a file that breaks off ends there, as a player shows it."""
+def _camera_rate(*stated: Fraction | float | None) -> Fraction:
+    """The first of the stated rates that a camera may have; the usual one if there is none."""
+    low, high = _CAMERA_RATES
+    sane = (Fraction(rate) for rate in stated if rate is not None and low <= rate <= high)
+    return next(sane, _USUAL_RATE).limit_denominator(1001)
+
+
+def _frames(container: av.container.InputContainer) -> Generator[RgbImage, None, int]:
+    """Decoded frames, upright; a file that breaks off ends there, as a player shows it.
+
+    Returns how many packets were damaged and skipped, as a player does.
+    """
+    skipped = given = 0
     try:
-        for frame in container.decode(video=0):
-            turns = round(frame.rotation / 90) % 4
-            image = frame.to_ndarray(format="rgb24")
-            yield cast(RgbImage, np.ascontiguousarray(np.rot90(image, turns)) if turns else image)
+        for packet in container.demux(video=0):
+            try:
+                decoded = packet.decode()
+            except av.error.InvalidDataError:
+                skipped += 1
+                continue
+            for frame in decoded:
+                yield _upright(frame)
+                given += 1
     except av.FFmpegError as error:
         raise DataError(f"{container.name} breaks off: {error.strerror}") from error
+    if skipped and not given:
+        raise DataError(f"{container.name} is damaged: none of its {skipped} packets can be decoded")
+    return skipped
+
+
+def _upright(frame: av.VideoFrame) -> RgbImage:
+    turns = round(frame.rotation / 90) % 4
+    image = frame.to_ndarray(format="rgb24")
+    return cast(RgbImage, np.ascontiguousarray(np.rot90(image, turns)) if turns else image)

@@ -12,9 +12,14 @@ PERCENTILES = (50, 95, 99)
 
 
 class Summary:
-    """Counts records as they come; keeps eight numbers for each answered frame."""
+    """Counts records as they come; keeps eight numbers for each answered frame.
+
+    ``sent`` is the number of frames sent, which whoever sends them sets: a stream cut off by Ctrl-C leaves some of
+    them without a reply.
+    """
 
     def __init__(self) -> None:
+        self.sent = 0
         self.outcomes: Counter[str] = Counter()
         self._stages_ms: dict[str, list[float]] = {}
         self._started_s = time.perf_counter()
@@ -38,11 +43,13 @@ class Summary:
 
     def lines(self) -> list[str]:
         """The summary as a small table for people."""
-        answered, sent = self.outcomes["answered"], self.outcomes.total()
+        answered, waiting = self.outcomes["answered"], self.sent - self.outcomes.total()
         passed_s = max(self._ended_s - self._started_s, 1e-9)
-        counts = f"{sent} frames sent, {answered} answered, {self.outcomes['dropped']} dropped"
+        counts = f"{self.sent} frames sent, {answered} answered, {self.outcomes['dropped']} dropped"
         if self.outcomes["failed"]:
             counts += f", {self.outcomes['failed']} failed"
+        if waiting > 0:
+            counts += f", {waiting} without a reply"
         lines = [f"{counts} in {passed_s:.1f} s: {answered / passed_s:.1f} answered frames per second"]
         return lines + (self._table() if self._stages_ms else [])
 

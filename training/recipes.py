@@ -39,7 +39,7 @@ class Recipe:
 
 
 NANO_FROM_NOTHING = Recipe(
-    steps=5000,
+    steps=12_000,
     optimiser="adamw",
     learning_rate=1.5e-3,
     warmup_steps=200,

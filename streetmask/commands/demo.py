@@ -8,11 +8,10 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
-
 from scene.image import RgbImage
 from serve.client import Client
 from serve.settings import usable_cpus
+from streetmask.picture import write_picture
 from streetmask.playback import AnnotatedFrame, StreamPlan, annotated, stream_source, write_video
 from streetmask.server_process import server_process
 from streetmask.sources import Source, VideoFile, open_source
@@ -81,7 +80,7 @@ class Preview:
     def write(self, path: Path) -> None:
         """Write the picture, if any frame was answered."""
         if self._image is not None:
-            cv2.imwrite(str(path), cv2.cvtColor(self._image, cv2.COLOR_RGB2BGR))
+            write_picture(path, self._image)
 
 
 def _rendered(arguments: DemoArguments) -> VideoFile:

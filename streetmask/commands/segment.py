@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import tyro
 
 from scene.errors import ConfigurationError
@@ -15,6 +14,7 @@ from serve.answer import Answer, Options
 from serve.models import Model
 from serve.settings import usable_cpus
 from streetmask.drawing import painter_for
+from streetmask.picture import write_picture
 from streetmask.recording import FrameRecord, RecordWriter
 from streetmask.sources import Pictures, Source, open_source
 from streetmask.video import VideoWriter
@@ -71,7 +71,7 @@ class PictureFile:
 
     def write(self, image: RgbImage) -> None:
         """Write the picture."""
-        cv2.imwrite(str(self._path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        write_picture(self._path, image)
 
 
 class _Names:

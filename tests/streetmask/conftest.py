@@ -59,6 +59,20 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A clip of 40 frames with 2000 zeros in the middle, where some of its packets were."""
+    path, noise = tmp_path / "damaged.mp4", np.random.default_rng(0).integers(0, 255, (48, 96, 3), dtype=np.uint8)
+    with VideoWriter(path, Fraction(50)) as writer:
+        for number in range(40):
+            writer.write(np.roll(noise, 3 * number, axis=1))
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 2000] = bytes(2000)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     folder = tmp_path / "pictures"
     folder.mkdir()

@@ -30,6 +30,10 @@ def run(arguments: Arguments) -> None:
         raise KeyboardInterrupt
     if arguments.max_count == 3:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
+    if arguments.max_count == 4:
+        raise PermissionError(13, "Permission denied", "/root/out")
+    if arguments.max_count == 5:
+        raise OSError(28, "No space left on device")
     print(f"counted {arguments.max_count}")
 
 
@@ -75,6 +79,8 @@ def test_a_wrong_argument_is_wrong_usage() -> None:
         ("1", 1, "streetmask: the disk is full\n"),
         ("2", INTERRUPTED, ""),
         ("3", 1, "streetmask: `count` needs the package torch: pip install 'streetmask[train]'\n"),
+        ("4", 1, "streetmask: /root/out: Permission denied\n"),
+        ("5", 1, "streetmask: No space left on device\n"),
     ],
 )
 def test_errors_become_a_sentence_and_a_status(

@@ -1,6 +1,8 @@
 """The commands, each once, with the tiny model."""
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +50,15 @@ def test_segment_draws_pictures_and_videos(
     assert [line["frame_id"] for line in lines_of(out / "results.jsonl")] == list(range(4 + FRAMES))
 
 
+def test_segment_says_which_picture_cannot_be_written(
+    pictures: Path, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    (out / "0.png").mkdir(parents=True)
+    assert run("segment", pictures / "0.png", "--model", tiny_folder, "--out", out) == 1
+    assert capsys.readouterr().err == f"streetmask: {out / '0.png'} cannot be written: Is a directory\n"
+
+
 def test_segment_names_a_missing_model(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("segment", pictures, "--model", tmp_path / "none") == 1
     assert "streetmask: expected a model folder" in capsys.readouterr().err
@@ -63,6 +74,18 @@ def test_stream_writes_video_recording_and_summary(
     assert f"{FRAMES} frames sent" in capsys.readouterr().out
     assert len(list(VideoFile(out))) == FRAMES
     assert [line["frame_id"] for line in lines_of(results)] == list(range(FRAMES))
+
+
+def test_stream_gets_through_a_damaged_video(
+    tiny_server: RunningServer, damaged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, results = tmp_path / "out.mp4", tmp_path / "results.jsonl"
+    assert run("stream", damaged, "--server", tiny_server.address, "--out", out, "--results", results) == 0
+    count = len(lines_of(results))
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"{count} frames sent")
+    assert captured.err.count("is damaged; packets skipped: ") == 1
+    assert 30 < count == len(list(VideoFile(out))) < 40
 
 
 @pytest.mark.parametrize(
@@ -102,6 +125,14 @@ def test_the_demo_runs_from_a_rendered_clip_to_its_files(
     assert len(lines_of(tmp_path / "results.jsonl")) == 10
 
 
+def test_the_demo_says_that_its_preview_cannot_be_written(
+    clip: Path, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "preview.png").mkdir()
+    assert run("demo", "--model", tiny_folder, "--out", tmp_path, "--video", clip) == 1
+    assert "preview.png cannot be written" in capsys.readouterr().err
+
+
 def test_the_demo_takes_a_clip_of_one_s_own(clip: Path, tiny_folder: Path, tmp_path: Path) -> None:
     assert run("demo", "--model", tiny_folder, "--out", tmp_path, "--video", clip) == 0
     assert len(list(VideoFile(tmp_path / "street.mp4"))) == FRAMES
@@ -111,3 +142,13 @@ def test_a_server_that_cannot_start_is_reported_and_gone(tmp_path: Path, capfd: 
     with pytest.raises(ServerError, match="the server ended before it answered"), server_process(tmp_path):
         raise AssertionError("it must not start")
     assert "expected a model folder" in capfd.readouterr().err
+
+
+def test_ctrl_c_does_not_reach_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = tmp_path / "server"
+    code = "import os, time; print('listening on', os.getsid(0), flush=True); time.sleep(60)"
+    server.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{code}"\n')
+    server.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(server))
+    with server_process(tmp_path) as session:
+        assert int(session) != os.getsid(0)

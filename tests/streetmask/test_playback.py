@@ -1,7 +1,7 @@
 """From a source through a server to a recording and a drawn video."""
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,6 +13,7 @@ import pytest
 
 from scene.image import RgbImage
 from serve.client import Client, Received
+from serve.frame import EncodedFrame
 from serve.stream import Drop, Reply
 from streetmask.playback import MOST_FRAMES_LATE, StreamPlan, _at_pace, annotated, stream_source, write_video
 from streetmask.recording import FrameRecord, RecordWriter, Spool, read_records
@@ -59,7 +60,7 @@ def test_every_frame_of_a_video_is_recorded_and_drawn_in_order(
         summary = stream_source(client, source, plan, results, None)
     records = list(read_records(results))
     assert [each.frame_id for each in records] == list(range(FRAMES))
-    assert summary.outcomes.total() == FRAMES
+    assert summary.sent == summary.outcomes.total() == FRAMES
     if not plan.paced:
         assert summary.outcomes == {"answered": FRAMES}
     for each in records:
@@ -123,6 +124,53 @@ def test_ctrl_c_ends_the_stream_and_keeps_what_was_answered(tmp_path: Path) -> N
     assert summary.outcomes == {"answered": 1, "dropped": 1}
     drawn = list(annotated(Once([moving(0), moving(1), moving(2)]), tmp_path / "results.jsonl", None))
     assert [each.record.outcome for each in drawn] == ["answered", "dropped"]
+
+
+def nearest(image: RgbImage) -> int:
+    """Which of the moving pictures it is; a note in the corner and JPEG's losses do not matter."""
+    top = image[:40].astype(int)
+    return int(np.argmin([np.abs(top - moving(number)[:40]).mean() for number in range(9)]))
+
+
+class CutOff(Client):
+    """Ctrl-C comes when three frames are sent and two have a reply; the thread that sends is at work on a fourth."""
+
+    frames: Iterator[EncodedFrame]
+
+    def stream(self, frames: Iterable[Any], *_: Any, **__: Any) -> Generator[Received, None, None]:
+        self.frames = iter(frames)
+        for _number in range(3):
+            next(self.frames)
+        yield Received(Reply(0, 0, answered()), 1.0)
+        yield Received(Reply(1, 0, Drop.NEWER_FRAME), 1.0)
+        raise KeyboardInterrupt
+
+
+def test_a_camera_cut_off_by_ctrl_c_keeps_its_pictures_though_one_more_comes(tmp_path: Path) -> None:
+    source, results = Once([moving(number) for number in range(9)]), tmp_path / "results.jsonl"
+    with closing(Spool()) as spool, closing(CutOff("127.0.0.1:1")) as client:
+        stream_source(client, source, StreamPlan(), results, spool)
+        drawn = annotated(source, results, spool)
+        first = next(drawn)
+        next(client.frames)
+        images = [first.image, *(each.image for each in drawn)]
+    assert [nearest(image) for image in images] == [0, 1]
+
+
+def test_what_was_sent_is_counted_though_it_got_no_reply(tmp_path: Path) -> None:
+    source = Once([moving(number) for number in range(9)])
+    with closing(CutOff("127.0.0.1:1")) as client:
+        summary = stream_source(client, source, StreamPlan(), tmp_path / "results.jsonl", None)
+        next(client.frames)
+    assert (summary.sent, summary.outcomes) == (3, {"answered": 1, "dropped": 1})
+
+
+def test_records_are_drawn_on_their_own_pictures_though_one_is_missing(tmp_path: Path) -> None:
+    records = [FrameRecord(number, "answered", 1.0, answer=answered()) for number in (0, 2, 3)]
+    results = record(tmp_path / "results.jsonl", *records)
+    drawn = list(annotated(Once([moving(number) for number in range(9)]), results, None))
+    assert [each.record for each in drawn] == records
+    assert all(np.array_equal(each.image, moving(each.record.frame_id)) for each in drawn)
 
 
 def test_frames_are_not_sent_before_their_time(monkeypatch: pytest.MonkeyPatch) -> None:

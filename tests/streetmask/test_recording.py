@@ -75,9 +75,22 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
 
 
 def test_a_spool_gives_back_what_it_kept() -> None:
+    assert list(Spool().frames()) == []
     spool = Spool()
-    assert list(spool.frames()) == []
     for data in (b"one", b"", b"three"):
         spool.keep(EncodedFrame(data))
     assert [frame.data for frame in spool.frames()] == [b"one", b"", b"three"]
     spool.close()
+
+
+def test_a_spool_that_is_read_keeps_nothing_more() -> None:
+    spool = Spool()
+    for data in (b"one", b"two"):
+        spool.keep(EncodedFrame(data))
+    frames = spool.frames()
+    first = next(frames)
+    spool.keep(EncodedFrame(b"too late"))
+    assert [each.data for each in (first, *frames)] == [b"one", b"two"]
+    assert [each.data for each in spool.frames()] == [b"one", b"two"]
+    spool.close()
+    spool.keep(EncodedFrame(b"later still"))

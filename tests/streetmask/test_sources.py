@@ -2,7 +2,9 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -59,3 +61,70 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"nothing of the kind")
     with pytest.raises(DataError, match=name):
         list(open_source(str(tmp_path / name)))
+
+
+def test_damaged_packets_are_skipped_alike_each_time_and_mentioned_once(
+    damaged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = VideoFile(damaged)
+    sent, drawn = list(source), list(source)
+    assert 30 < len(sent) < 40
+    assert np.array_equal(sent, drawn)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{damaged} is damaged; packets skipped: ")
+
+
+def test_a_video_with_nothing_but_damage_is_refused(damaged: Path) -> None:
+    data = bytearray(damaged.read_bytes())
+    pictures = slice(data.index(b"mdat") + 4, len(data))
+    data[pictures] = bytes(len(data[pictures]))
+    damaged.write_bytes(data)
+    with pytest.raises(DataError, match=r"damaged.mp4 is damaged: none of its \d+ packets"):
+        list(VideoFile(damaged))
+
+
+class FakeCamera:
+    """A camera whose driver states ``rate``, and that one program at a time may open."""
+
+    rate = 30.0
+    in_use = False
+
+    def __init__(self, _index: int) -> None:
+        assert not FakeCamera.in_use
+        FakeCamera.in_use = True
+
+    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+        return True
+
+    def get(self, key: int) -> float:
+        assert key == cv2.CAP_PROP_FPS
+        return self.rate
+
+    def read(self) -> tuple[bool, Any]:
+        return True, moving(0)
+
+    def release(self) -> None:
+        FakeCamera.in_use = False
+
+
+@pytest.mark.parametrize(
+    ("stated", "rate"),
+    [(30.0, 30), (29.97, Fraction(2997, 100)), (0.0, 25), (-1.0, 25), (90000.0, 25), (float("nan"), 25)],
+)
+def test_a_camera_has_the_rate_that_its_driver_states(
+    monkeypatch: pytest.MonkeyPatch, stated: float, rate: Fraction
+) -> None:
+    monkeypatch.setattr("cv2.VideoCapture", FakeCamera)
+    monkeypatch.setattr(FakeCamera, "rate", stated)
+    monkeypatch.setattr(FakeCamera, "in_use", False)
+    assert Camera(0).rate == rate
+    camera = Camera(0)
+    images = iter(camera)
+    next(images)
+    assert camera.rate == rate
+
+
+def test_a_stream_of_the_network_has_the_rate_that_it_states(clip: Path) -> None:
+    source = NetworkCamera(str(clip))
+    assert len(list(source)) == FRAMES
+    assert source.rate == NetworkCamera(str(clip)).rate == 50
