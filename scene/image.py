@@ -1,12 +1,13 @@
 """From bytes to pixels, and from a frame to the network input: the one way that all who predict share."""
 
 from io import BytesIO
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from scene.errors import FrameError
 
@@ -17,7 +18,9 @@ MAX_PIXELS = 4096 * 2160
 """The default limit of a frame: cinema 4K."""
 
 _MIN_SIDE = 16
-_END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+_PNG_END = b"IEND\xaeB`\x82"
+_JPEG_END, _JPEG_SCAN = b"\xff\xd9", 0xDA
+_JPEG_BARE = (0x00, 0x01, *range(0xD0, 0xD9), 0xFF)
 
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> RgbImage:
@@ -28,7 +31,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> RgbImage:
     """
     file_format, width, height = _read_header(data)
     check_size((height, width), max_pixels)
-    if _END_MARKS[file_format] not in data[-4096:]:
+    if not (_jpeg_is_whole(data) if file_format == "JPEG" else _PNG_END in data):
         raise FrameError(f"the {file_format} file of {len(data)} bytes is truncated: its end mark is missing")
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -72,8 +75,25 @@ def _read_header(data: bytes) -> tuple[str, int, int]:
     """(format, width, height) as the file's header claims them."""
     if not data:
         raise FrameError("the frame is empty: expected a JPEG or PNG file, or raw pixels with their size")
+    kind: type[JpegImageFile | PngImageFile] = PngImageFile if data.startswith(b"\x89PNG") else JpegImageFile
     try:
-        with cast(Any, Image.open(BytesIO(data), formats=tuple(_END_MARKS))) as header:
-            return str(header.format), int(header.width), int(header.height)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # Not `Image.open`: it has a limit of its own, and calls a JPEG that more pictures follow another format.
+        with kind(BytesIO(data)) as header:
+            return kind.format, header.width, header.height
+    except (OSError, SyntaxError, ValueError) as error:
         raise FrameError(f"the frame of {len(data)} bytes is no JPEG or PNG file, or its header is broken") from error
+
+
+def _jpeg_is_whole(data: bytes) -> bool:
+    """Whether the picture's end mark follows its first scan, with whatever behind it: padding, a film, more pictures.
+
+    Segments are stepped over, not searched, as one may hold a thumbnail with a scan and an end mark of its own.
+    """
+    position = data.find(b"\xff", 2)
+    while 0 <= position < len(data) - 3:
+        marker = data[position + 1]
+        if marker == _JPEG_SCAN:
+            return data.rfind(_JPEG_END, position) >= 0
+        step = 1 if marker in _JPEG_BARE else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        position = data.find(b"\xff", position + step)
+    return False

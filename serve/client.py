@@ -13,8 +13,11 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
 import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from protos.streetmask.v1 import segmentation_pb2 as pb
 from protos.streetmask.v1.segmentation_pb2_grpc import SegmentationServiceStub
@@ -33,6 +36,18 @@ IN_FLIGHT = 8
 NONE_DROPPED = 2
 """With so many frames in flight, one in work and one waiting, a server drops none and is never idle."""
 
+_PAUSE_S = 0.1
+_CONNECTION = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),  # else a server that starts late would be found late
+    ("grpc.keepalive_time_ms", 10_000),  # a server whose host vanished closes nothing
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 15_000),  # gRPC's pings for the bandwidth hold the keepalive ones back
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
 
 @dataclass(frozen=True)
 class Received:
@@ -43,17 +58,25 @@ class Received:
 
 
 class Client:
-    """A connection to one server, made with the first call. Close it, or use it in a ``with`` statement."""
+    """A connection to one server, made with the first call. Close it, or use it in a ``with`` statement.
+
+    ``timeout_s`` is how long the server may take to start and load its model before the first call, and then for the
+    answer to one picture.
+    """
 
     def __init__(self, address: str, timeout_s: float = 30.0) -> None:
         longest = message_bytes(MAX_PIXELS)
-        options = [("grpc.max_receive_message_length", longest), ("grpc.max_send_message_length", -1)]
+        options = [("grpc.max_receive_message_length", longest), ("grpc.max_send_message_length", -1), *_CONNECTION]
+        self._address = address
         self._timeout_s = timeout_s
+        self._ready = False
         self._channel = grpc.insecure_channel(address, options)
         self._stub = SegmentationServiceStub(self._channel)
+        self._health = HealthStub(self._channel)
 
     def segment(self, image: RgbImage | EncodedFrame | bytes, options: Options | None = None) -> Answer:
         """Answer one picture: uint8 [H, W, 3] RGB, the bytes of a JPEG or PNG file, or a frame encoded before."""
+        self._wait_until_ready()
         frame = Frame(0, _now_us(), _encoded(image))
         try:
             response = self._stub.Segment(wire.segment_request(frame, options or Options()), timeout=self._timeout_s)
@@ -72,6 +95,7 @@ class Client:
         The frames are drawn on a thread of gRPC; while ``in_flight`` of them are unanswered no further one is drawn.
         An error that the frames raise is raised here, after the replies to the frames before it.
         """
+        self._wait_until_ready()
         outbox = _Outbox(frames, options or Options(), in_flight)
         call = self._stub.SegmentStream(outbox.requests())
         try:
@@ -89,13 +113,38 @@ class Client:
         """End all calls and the connection."""
         self._channel.close()
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _wait_until_ready(self) -> None:
+        """Return at once after the first time: later on, a server that stops is an error and not a wait."""
+        deadline_s = time.monotonic() + self._timeout_s
+        while not self._ready:
+            reason = self._hindrance(max(_PAUSE_S, deadline_s - time.monotonic()))
+            self._ready = not reason
+            if reason and time.monotonic() + _PAUSE_S > deadline_s:
+                raise ServerError(f"{reason} (waited {self._timeout_s:g} s for {self._address} to be ready)")
+            if reason:
+                time.sleep(_PAUSE_S)
+
+    def _hindrance(self, timeout_s: float) -> str:
+        """Why the server is not ready, empty when it is; raises ``ServerError`` for what waiting does not mend."""
+        try:
+            status = self._health.Check(HealthCheckRequest(), timeout=timeout_s).status
+        except grpc.RpcError as error:
+            code = error.code() if isinstance(error, grpc.Call) else None
+            if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                return "the server cannot be reached: it does not answer"
+            if code is grpc.StatusCode.UNAVAILABLE:
+                return str(error_of(error))
+            raise error_of(error) from error
+        serving = status == HealthCheckResponse.SERVING
+        return "" if serving else "the server is still loading its model or is stopping"
 
 
 class _Outbox:

@@ -12,12 +12,7 @@ from scene.image import RgbImage, decode_image, network_input
 from scene.instances import Detections, Instance, instances_on_frame
 from serve.answer import Answer, FoundInstance, MaskRegion, Options, StageClock
 from serve.engines import Engine, Outputs, open_engine
-
-GOLDEN_SCORE = 0.05
-"""Rows of the golden frame at or below this score are noise and not compared."""
-
-GOLDEN_TOLERANCE = 0.02
-"""How far a score of the golden frame may lie from the exporting machine's: processors round differently."""
+from serve.golden import check_answer
 
 
 class Model:
@@ -95,12 +90,7 @@ class Model:
             rows = detections(self.engine.run(network_input(image, self.artifact.size_hw)[None]))
         except Exception as error:  # engines' own exceptions share no nearer root
             raise ArtifactError(f"the model in {folder} fails on its golden frame; export it again") from error
-        worst = _largest_difference(rows.scores, np.array(golden.scores, np.float32))
-        if worst > GOLDEN_TOLERANCE:
-            raise ArtifactError(
-                f"{folder} answers its golden frame otherwise than when it was exported: a score is off by "
-                f"{worst:.3f}, {GOLDEN_TOLERANCE} is allowed; export the checkpoint again"
-            )
+        check_answer(self.artifact, rows, folder)
 
 
 def detections(outputs: Outputs, index: int = 0) -> Detections:
@@ -121,23 +111,6 @@ def _golden_picture(folder: Path, golden: GoldenFrame) -> RgbImage:
         return decode_image(path.read_bytes())
     except (OSError, FrameError) as error:
         raise ArtifactError(f"the golden frame {path} is missing or damaged; fetch the folder again") from error
-
-
-def _largest_difference(scores: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """The largest difference between two lists of scores above the noise, the shorter one filled up with noise.
-
-    So a row that lies just above the noise on one machine and just below on the other is no difference, while a row
-    that one machine sees clearly and the other not at all is.
-    """
-    count = max(len(scores), len(expected))
-    ours, theirs = (_above_noise(rows, count) for rows in (scores, expected))
-    return float(np.abs(ours - theirs).max(initial=0.0))
-
-
-def _above_noise(scores: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    rows = np.full(count, GOLDEN_SCORE, np.float32)
-    rows[: len(scores)] = np.maximum(np.sort(scores)[::-1], GOLDEN_SCORE)
-    return rows
 
 
 def _size_hw(image: RgbImage) -> tuple[int, int]:

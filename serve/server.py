@@ -3,9 +3,12 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -51,8 +54,8 @@ class Server:
         return port
 
     async def load(self, load: Callable[[], Model]) -> None:
-        """Load the model on a thread, then serve it."""
-        model = await asyncio.to_thread(load)
+        """Load the model on a thread, then serve it; cancelled, leave the thread to end with the process."""
+        model = await _on_daemon_thread(load)
         self._servicer.pipeline = Pipeline(model, self._settings.workers, self._settings.max_pixels)
         await self._report(_STATUS.SERVING)
 
@@ -78,11 +81,50 @@ async def serve(folder: Path, settings: ServerSettings, announce: Callable[[str]
     told_to_stop = _stop_signals()
     port = await server.listen()
     try:
-        await server.load(partial(Model.load, folder, settings.engine_threads))
-        announce(f"listening on {settings.host}:{port}")
-        await told_to_stop.wait()
+        load = server.load(partial(Model.load, folder, settings.engine_threads))
+        if await _done_before(told_to_stop, load):
+            announce(f"listening on {settings.host}:{port}")
+            await told_to_stop.wait()
     finally:
         await server.stop()
+
+
+async def _done_before(told_to_stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether the work was done before the server was told to stop; raises what the work raises, or cancels it."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(told_to_stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+        return False
+    working.result()
+    return True
+
+
+async def _on_daemon_thread(load: Callable[[], Model]) -> Model:
+    """Await a blocking call that nothing can cancel, but that no process waits for at its end, unlike a pool's."""
+    loop = asyncio.get_running_loop()
+    loaded: asyncio.Future[Model] = loop.create_future()
+
+    def settle(model: Model | None, error: BaseException | None) -> None:
+        if loaded.done():
+            return
+        if model is not None:
+            loaded.set_result(model)
+        else:
+            loaded.set_exception(error or RuntimeError("loading gave no model"))
+
+    def run() -> None:
+        model, failure = None, None
+        try:
+            model = load()
+        except BaseException as error:  # raised where it is awaited
+            failure = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, model, failure)
+
+    threading.Thread(target=run, name="load", daemon=True).start()
+    return await loaded
 
 
 def _grpc_server(settings: ServerSettings) -> grpc.aio.Server:
@@ -93,6 +135,7 @@ def _grpc_server(settings: ServerSettings) -> grpc.aio.Server:
         ("grpc.so_reuseport", 0),  # else two servers would share a port, and each get some of the calls
         ("grpc.keepalive_time_ms", 10_000),  # a client whose host vanished closes nothing
         ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # our clients ask every 10 s whether we are there
     ]
     return grpc.aio.server(options=options, maximum_concurrent_rpcs=settings.max_calls)
 

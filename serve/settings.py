@@ -7,6 +7,7 @@ from scene.errors import ConfigurationError
 from scene.image import MAX_PIXELS
 
 MESSAGE_SLACK_BYTES = 1 << 20
+_PIXELS_8K = 7680 * 4320
 
 
 def usable_cpus() -> int:
@@ -15,11 +16,12 @@ def usable_cpus() -> int:
 
 
 def message_bytes(max_pixels: int) -> int:
-    """The longest gRPC message: a raw frame at the pixel limit, 4K at least, and slack for what surrounds it.
+    """The longest gRPC message: a raw frame of 8K or of four times the pixel limit, and slack for what surrounds it.
 
-    At least 4K, so that a frame over a lower limit still arrives and gets an error of its own.
+    Far over the limit, as a frame that does not arrive ends its whole stream, while one that does gets an error of its
+    own. gRPC takes no limit beyond 31 bits.
     """
-    return 3 * max(max_pixels, MAX_PIXELS) + MESSAGE_SLACK_BYTES
+    return min(3 * max(4 * max_pixels, _PIXELS_8K) + MESSAGE_SLACK_BYTES, (1 << 31) - 1)
 
 
 @dataclass(frozen=True)

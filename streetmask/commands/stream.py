@@ -28,6 +28,8 @@ class StreamArguments:
     """Annotated video to write, such as out.mp4: every frame of the input, in order."""
     results: Path | None = None
     """Recording to write: one JSON line a frame."""
+    timeout_s: float = 30.0
+    """Seconds that the server may take to be ready."""
     pace: Literal["source", "answered"] = "source"
     """At the input's own rate, where a slow server drops frames; or each frame as soon as one is answered."""
     jpeg_quality: int = 90
@@ -42,12 +44,14 @@ class StreamArguments:
     def __post_init__(self) -> None:
         if not 0 <= self.jpeg_quality <= 100:
             raise ConfigurationError("jpeg_quality", f"expected 0 to 100, but {self.jpeg_quality} came")
+        if self.timeout_s <= 0:
+            raise ConfigurationError("timeout_s", f"expected more than 0, but {self.timeout_s:g} came")
 
 
 def stream(arguments: StreamArguments) -> None:
     """Stream, print the summary, then draw."""
     source = open_source(arguments.input)
-    with tempfile.TemporaryDirectory() as folder, closing(Spool()) as disk, Client(arguments.server) as client:
+    with tempfile.TemporaryDirectory() as folder, closing(Spool()) as disk, Client(arguments.server, arguments.timeout_s) as client:
         spool = disk if source.live else None
         results = arguments.results or Path(folder) / "results.jsonl"
         summary = stream_source(client, source, _plan(arguments), results, spool)

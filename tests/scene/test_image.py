@@ -1,5 +1,6 @@
 import zlib
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def picture(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray[tuple[int, .
     return rgb
 
 
-def encoded(file_format: str, **options: int) -> bytes:
+def encoded(file_format: str, **options: Any) -> bytes:
     stream = BytesIO()
     Image.fromarray(picture()).save(stream, file_format, **options)
     return stream.getvalue()
@@ -71,6 +72,33 @@ def test_a_truncated_file_is_refused_wherever_it_ends(data: bytes) -> None:
             decode_image(data[:length])
 
 
+def with_thumbnail() -> bytes:
+    """The JPEG with a smaller whole JPEG, over 4096 bytes from its end, in a segment before its first scan."""
+    segment = b"Exif\0\0" + JPEG
+    return JPEG[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + JPEG[2:]
+
+
+def test_several_pictures_in_one_jpeg_are_the_first() -> None:
+    other = Image.new("RGB", (WIDTH, HEIGHT))
+    data = encoded("MPO", save_all=True, append_images=[other], quality=95)
+    assert data.count(b"MPF\0") == 1
+    np.testing.assert_array_equal(decode_image(data), decode_image(JPEG))
+
+
+@pytest.mark.parametrize("data", [JPEG, PNG, encoded("JPEG", progressive=True)], ids=["jpeg", "png", "progressive"])
+@pytest.mark.parametrize("rest", [bytes(5000), b"\xff" * 5000, b"ftypmp42" * 9000], ids=["zeros", "ones", "film"])
+def test_whatever_follows_the_end_mark_is_left_alone(data: bytes, rest: bytes) -> None:
+    np.testing.assert_array_equal(decode_image(data + rest), decode_image(data))
+
+
+def test_a_thumbnail_s_end_mark_is_not_the_picture_s() -> None:
+    whole = with_thumbnail()
+    np.testing.assert_array_equal(decode_image(whole), decode_image(JPEG))
+    for length in range(len(whole) - len(JPEG) + 2, len(whole) - 1, 7):
+        with pytest.raises(FrameError, match=r"truncated|no JPEG or PNG"):
+            decode_image(whole[:length])
+
+
 @pytest.mark.parametrize(
     "data",
     [b"\0", b"GIF89a", b"not a picture" * 50, b"\xff\xd8\xff\xd9", PNG[:8], b"\x89PNG\r\n\x1a\nIEND\xaeB`\x82"],
@@ -100,10 +128,27 @@ def test_a_frame_over_the_limit_is_refused_by_its_header() -> None:
             decode_image(data, max_pixels=HEIGHT * WIDTH - 1)
     with pytest.raises(FrameError, match="8000x9000 came"):
         decode_image(lying_jpeg(8000, 9000))
-    with pytest.raises(FrameError):
-        decode_image(lying_jpeg(60000, 60000))
-    with pytest.raises(FrameError):
-        decode_image(lying_png(2**31 - 1, 2**31 - 1))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (lying_jpeg(60000, 60000), "60000x60000"),
+        (lying_png(30000, 30000), "30000x30000"),
+        (lying_png(10000, 10000), "10000x10000"),
+        (lying_png(2**31 - 1, 2**31 - 1), "2147483647x2147483647"),
+    ],
+)
+def test_a_huge_claim_is_held_against_our_limit_alone(data: bytes, size: str) -> None:
+    with pytest.raises(FrameError, match=f"may have {MAX_PIXELS} pixels, but {size} came"):
+        decode_image(data)
+
+
+def test_a_picture_within_our_limit_is_decoded_whatever_pillow_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH // 4)
+    for data in (JPEG, PNG):
+        assert decode_image(data).shape == (HEIGHT, WIDTH, 3)
 
 
 @pytest.mark.parametrize("size_wh", [(64, 96), (640, 480), (128, 48)])

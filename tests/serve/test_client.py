@@ -1,18 +1,25 @@
 """The client against a real server with the tiny model."""
 
+import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 
 import cv2
 import numpy as np
 import pytest
 
+import serve.client
 from scene.errors import ServerError
 from scene.image import RgbImage
 from serve.answer import Answer, Options
 from serve.client import NONE_DROPPED, Client
 from serve.frame import EncodedFrame
+from serve.models import Model
+from serve.settings import ServerSettings
 from serve.stream import Drop, Failure, FailureCode
-from tests.serve.conftest import GatedEngine, RunningServer
+from tests.serve.conftest import PATIENCE_S, GatedEngine, RunningServer
 from tests.serve.tiny_model import street
 
 RED = street((0, (32, 16, 64, 48)))
@@ -96,6 +103,17 @@ def test_a_bad_frame_gets_an_error_of_its_own_and_the_stream_goes_on(client: Cli
     assert isinstance(outcomes[2], Answer)
 
 
+def test_a_raw_frame_over_the_pixel_limit_gets_an_error_of_its_own_and_the_stream_goes_on(client: Client) -> None:
+    large = np.zeros((2880, 5120, 3), np.uint8)
+    received = list(client.stream([RED, large, RED, RED], in_flight=NONE_DROPPED))
+    outcomes = [each.reply.outcome for each in received]
+    assert [each.reply.frame_id for each in received] == [0, 1, 2, 3]
+    assert [type(outcome) for outcome in outcomes] == [Answer, Failure, Answer, Answer]
+    assert isinstance(outcomes[1], Failure)
+    assert outcomes[1].code is FailureCode.INVALID_FRAME
+    assert "5120x2880" in outcomes[1].message
+
+
 def test_the_newest_frame_wins_and_the_client_is_told_by_id(gated_server: RunningServer, gated: GatedEngine) -> None:
     def frames() -> Iterator[RgbImage]:
         yield RED
@@ -143,8 +161,102 @@ def test_an_error_of_the_frames_is_raised_where_they_are_received(client: Client
 
 
 def test_a_server_that_is_not_there_is_one_sentence() -> None:
-    with Client("127.0.0.1:1") as client, pytest.raises(ServerError, match="cannot be reached"):
-        client.segment(RED)
+    for call in (lambda client: client.segment(RED), lambda client: list(client.stream([RED]))):
+        with Client("127.0.0.1:1", timeout_s=0.3) as client, pytest.raises(ServerError) as caught:
+            call(client)
+        assert str(caught.value).startswith("the server cannot be reached")
+        assert str(caught.value).endswith("(waited 0.3 s for 127.0.0.1:1 to be ready)")
+
+
+def test_a_host_that_takes_connections_and_says_nothing_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with Client(address, timeout_s=0.3) as client, pytest.raises(ServerError, match="cannot be reached"):
+            client.segment(RED)
+
+
+class PatientClient(Client):
+    """Tells the test when it has found the server not ready."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address, timeout_s=PATIENCE_S)
+        self.refused = threading.Event()
+
+    def _hindrance(self, timeout_s: float) -> str:
+        reason = super()._hindrance(timeout_s)
+        if reason:
+            self.refused.set()
+        return reason
+
+
+def test_a_client_waits_for_a_server_that_starts_and_loads(tiny: Model) -> None:
+    gate = threading.Event()
+
+    def load() -> Model:
+        assert gate.wait(PATIENCE_S)
+        return tiny
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = RunningServer(load, ServerSettings(port=port))
+    with PatientClient(f"127.0.0.1:{port}") as client, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client.segment, RED)
+        assert client.refused.wait(PATIENCE_S)
+        server.start()
+        try:
+            client.refused.clear()
+            assert client.refused.wait(PATIENCE_S)
+            gate.set()
+            assert len(answer.result(PATIENCE_S).instances) == 1
+        finally:
+            gate.set()
+            server.stop()
+
+
+class FreezingProxy:
+    """Carries one connection to a server until it is told to freeze; then it is as silent as a host that vanished."""
+
+    def __init__(self, port: int) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.frozen = threading.Event()
+        self._port = port
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        near = self._listener.accept()[0]
+        far = socket.create_connection(("127.0.0.1", self._port))
+        for source, target in ((near, far), (far, near)):
+            threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                if not self.frozen.is_set():
+                    target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def test_a_server_that_vanishes_in_a_stream_is_one_sentence(
+    gated_server: RunningServer, gated: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sooner = {"grpc.keepalive_time_ms": 1000, "grpc.keepalive_timeout_ms": 500, "grpc.http2.ping_timeout_ms": 500}
+    monkeypatch.setattr(serve.client, "_CONNECTION", tuple((dict(serve.client._CONNECTION) | sooner).items()))
+
+    def frames() -> Iterator[RgbImage]:
+        yield RED
+        gated.wait_entered()
+        proxy.frozen.set()
+
+    with (
+        closing(FreezingProxy(gated_server.port)) as proxy,
+        Client(proxy.address) as client,
+        pytest.raises(ServerError, match="cannot be reached"),
+    ):
+        list(client.stream(frames()))
 
 
 def test_a_refused_stream_is_one_sentence(client: Client) -> None:

@@ -8,14 +8,11 @@ import pytest
 
 from scene.errors import ArtifactError, UnknownModelError
 from serve.answer import Options
-from serve.models import GOLDEN_TOLERANCE, Model, _largest_difference
+from serve.golden import TOLERANCE
+from serve.models import Model
 from tests.serve.tiny_model import street, write_tiny_model
 
 TWO = street((0, (0, 0, 32, 32)), (2, (64, 32, 96, 64)))
-
-
-def scores(*values: float) -> np.ndarray:
-    return np.array(values, np.float32)
 
 
 @pytest.fixture
@@ -86,21 +83,6 @@ def test_a_missing_or_damaged_golden_frame_is_refused(copy: Path) -> None:
 
 
 def test_a_model_that_answers_otherwise_than_exported_is_refused(tmp_path: Path) -> None:
-    Model.load(write_tiny_model(tmp_path / "near", scores_off=GOLDEN_TOLERANCE / 2))
+    Model.load(write_tiny_model(tmp_path / "near", scores_off=TOLERANCE / 2))
     with pytest.raises(ArtifactError, match=r"a score is off by 0.030, 0.02 is allowed"):
         Model.load(write_tiny_model(tmp_path / "far", scores_off=0.03))
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "worst"),
-    [
-        (scores(), scores(), 0.0),
-        (scores(0.9, 0.5), scores(0.89, 0.5), 0.01),
-        (scores(0.9), scores(0.9, 0.5), 0.45),
-        (scores(0.9, 0.5), scores(0.9), 0.45),
-        (scores(0.9, 0.055), scores(0.9, 0.045), 0.005),
-        (scores(0.9, 0.01), scores(0.9, 0.04), 0.0),
-    ],
-)
-def test_scores_are_compared_above_the_noise(ours: np.ndarray, theirs: np.ndarray, worst: float) -> None:
-    assert _largest_difference(ours, theirs) == pytest.approx(worst, abs=1e-6)

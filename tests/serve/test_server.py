@@ -14,13 +14,17 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from protos.streetmask.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from scene.errors import ServerError
 from scene.image import RgbImage
-from serve.answer import Answer
+from serve import wire
+from serve.answer import Answer, Options
 from serve.client import Client, Received
+from serve.frame import EncodedFrame
 from serve.models import Model
 from serve.server import SERVICE
 from serve.settings import ServerSettings
+from serve.stream import Frame
 from tests.serve.conftest import PATIENCE_S, GatedEngine, RunningServer, running
 from tests.serve.tiny_model import street
 
@@ -61,7 +65,7 @@ def test_a_server_that_still_loads_says_so(tiny: Model) -> None:
     server.start()
     try:
         assert health_of(server.address) == health_of(server.address, "") == NOT_SERVING
-        with Client(server.address) as client, pytest.raises(ServerError, match="still loading"):
+        with Client(server.address, timeout_s=0.3) as client, pytest.raises(ServerError, match="still loading"):
             client.segment(RED)
         gate.set()
         assert server.loaded.wait(PATIENCE_S)
@@ -149,19 +153,51 @@ def test_a_client_whose_connection_breaks_frees_its_stream(gated_server: Running
 
 
 def test_more_calls_than_allowed_are_refused(tiny: Model, gated: GatedEngine) -> None:
+    request = wire.segment_request(Frame(0, 0, EncodedFrame.raw(RED)), Options())
     with (
         running(lambda: Model(tiny.artifact, gated), ServerSettings(port=0, max_calls=1, drain_s=0)) as server,
-        Client(server.address) as client,
+        grpc.insecure_channel(server.address) as channel,
+        Client(server.address) as other,
     ):
+        call = SegmentationServiceStub(channel).Segment.future(request)
+        gated.wait_entered()
+        with pytest.raises(ServerError, match="RESOURCE_EXHAUSTED"):
+            other.segment(RED)
+        gated.open()
+        assert len(call.result(PATIENCE_S).segmentation.instances) == 1
 
-        def frames() -> Iterator[RgbImage]:
-            yield RED
-            gated.wait_entered()
-            with Client(server.address) as other, pytest.raises(ServerError, match="RESOURCE_EXHAUSTED"):
-                other.segment(RED)
-            gated.open()
 
-        assert len(list(client.stream(frames()))) == 1
+_LOADS_FOR_EVER = """
+import asyncio, sys, threading
+from pathlib import Path
+from serve.models import Model
+from serve.server import serve
+from serve.settings import ServerSettings
+
+def load(folder, threads):
+    print("loading", flush=True)
+    threading.Event().wait()
+
+Model.load = load
+asyncio.run(serve(Path("none"), ServerSettings(port=0), print))
+print("ended", flush=True)
+"""
+
+
+def test_a_server_told_to_stop_while_it_loads_ends_without_waiting_for_it() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        command = [sys.executable, "-c", _LOADS_FOR_EVER]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "loading\n"
+            process.send_signal(number)
+            try:
+                output, errors = process.communicate(timeout=PATIENCE_S)
+            finally:
+                process.kill()
+        assert process.returncode == 0
+        assert output == "ended\n"
+        assert errors == ""
 
 
 def test_a_server_stops_cleanly_on_each_signal(model_folder: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from scene.errors import ConfigurationError
+from scene.image import MAX_PIXELS
 from serve.settings import ServerSettings, message_bytes, usable_cpus
 
 
@@ -36,7 +37,11 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(field: str, value: o
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("max_pixels", [256, 1 << 28])
-def test_a_message_has_room_for_a_raw_4k_frame_and_for_one_at_the_limit(max_pixels: int) -> None:
-    assert message_bytes(max_pixels) > 3 * 3840 * 2160
+@pytest.mark.parametrize("max_pixels", [256, MAX_PIXELS, 1 << 28])
+def test_a_message_has_room_for_a_raw_8k_frame_and_for_one_at_the_limit(max_pixels: int) -> None:
+    assert 3 * 7680 * 4320 < message_bytes(max_pixels) < 1 << 31
     assert message_bytes(max_pixels) > 3 * max_pixels
+
+
+def test_a_message_has_room_for_four_times_the_limit() -> None:
+    assert message_bytes(MAX_PIXELS) > 3 * 4 * MAX_PIXELS

@@ -36,7 +36,7 @@ def write_tiny_model(folder: Path, scores_off: float = 0.0) -> Path:
     """Write the folder and return it; ``scores_off`` falsifies the golden frame's scores."""
     folder.mkdir(parents=True)
     onnx.save(_graph(), folder / "model.onnx")
-    image = street((0, (32, 16, 64, 48)))
+    image = street((0, (32, 16, 64, 48)), (2, (96, 16, 128, 48)))
     cv2.imwrite(str(folder / "golden.png"), image[..., ::-1])
     write_artifact(_artifact(folder, image, scores_off), folder)
     return folder

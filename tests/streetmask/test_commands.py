@@ -95,7 +95,7 @@ def test_stream_gets_through_a_damaged_video(
         (["--max-instances", "-1"], "max_instances: expected 0 or more, but -1 came"),
         (["--jpeg-quality", "101"], "jpeg_quality: expected 0 to 100, but 101 came"),
         (["--model-name", "huge"], "NOT_FOUND"),
-        (["--server", "127.0.0.1:1"], "the server cannot be reached"),
+        (["--server", "127.0.0.1:1", "--timeout-s", "0.5"], "the server cannot be reached"),
     ],
 )
 def test_stream_explains_what_is_wrong(

@@ -30,8 +30,9 @@ class SegmentationServiceStub:
 
     Errors that end a call carry one sentence that names the field, what came and what is allowed:
     INVALID_ARGUMENT for a request that can never be answered, NOT_FOUND for a model that is not loaded, UNAVAILABLE
-    while the server loads or drains, RESOURCE_EXHAUSTED for more calls than it takes or a message over its limit
-    (three bytes for each of 4096 x 2160 pixels, and 1 MiB, unless the server was started with a higher pixel limit).
+    while the server loads or drains, RESOURCE_EXHAUSTED for more calls than it takes or a message over its limit: the
+    raw pixels of a frame of 7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame
+    over the pixel limit alone (4096 x 2160 unless the server was started with another) is one that cannot be used.
     """
 
     def __init__(self, channel):
@@ -57,8 +58,9 @@ class SegmentationServiceServicer:
 
     Errors that end a call carry one sentence that names the field, what came and what is allowed:
     INVALID_ARGUMENT for a request that can never be answered, NOT_FOUND for a model that is not loaded, UNAVAILABLE
-    while the server loads or drains, RESOURCE_EXHAUSTED for more calls than it takes or a message over its limit
-    (three bytes for each of 4096 x 2160 pixels, and 1 MiB, unless the server was started with a higher pixel limit).
+    while the server loads or drains, RESOURCE_EXHAUSTED for more calls than it takes or a message over its limit: the
+    raw pixels of a frame of 7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame
+    over the pixel limit alone (4096 x 2160 unless the server was started with another) is one that cannot be used.
     """
 
     def Segment(self, request, context):
@@ -108,8 +110,9 @@ class SegmentationService:
 
     Errors that end a call carry one sentence that names the field, what came and what is allowed:
     INVALID_ARGUMENT for a request that can never be answered, NOT_FOUND for a model that is not loaded, UNAVAILABLE
-    while the server loads or drains, RESOURCE_EXHAUSTED for more calls than it takes or a message over its limit
-    (three bytes for each of 4096 x 2160 pixels, and 1 MiB, unless the server was started with a higher pixel limit).
+    while the server loads or drains, RESOURCE_EXHAUSTED for more calls than it takes or a message over its limit: the
+    raw pixels of a frame of 7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame
+    over the pixel limit alone (4096 x 2160 unless the server was started with another) is one that cannot be used.
     """
 
     @staticmethod
