@@ -51,7 +51,11 @@ class StreamArguments:
 def stream(arguments: StreamArguments) -> None:
     """Stream, print the summary, then draw."""
     source = open_source(arguments.input)
-    with tempfile.TemporaryDirectory() as folder, closing(Spool()) as disk, Client(arguments.server, arguments.timeout_s) as client:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(Spool()) as disk,
+        Client(arguments.server, arguments.timeout_s) as client,
+    ):
         spool = disk if source.live else None
         results = arguments.results or Path(folder) / "results.jsonl"
         summary = stream_source(client, source, _plan(arguments), results, spool)
