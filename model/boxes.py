@@ -22,10 +22,15 @@ def box_iou(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
 
 
 def intersection(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
-    """Shared area of every pair: [..., n, 4] and [..., m, 4] -> [..., n, m]."""
-    upper = torch.minimum(boxes_xyxy[..., :, None, 2:], others_xyxy[..., None, :, 2:])
-    lower = torch.maximum(boxes_xyxy[..., :, None, :2], others_xyxy[..., None, :, :2])
-    return (upper - lower).clamp(min=0).prod(dim=-1)
+    """Shared area of every pair: [..., n, 4] and [..., m, 4] -> [..., n, m].
+
+    Side by side and not corner by corner: an innermost dimension of two costs a CPU several times as much.
+    """
+    x1, y1, x2, y2 = boxes_xyxy[..., :, None, :].unbind(dim=-1)
+    u1, v1, u2, v2 = others_xyxy[..., None, :, :].unbind(dim=-1)
+    width = (torch.minimum(x2, u2) - torch.maximum(x1, u1)).clamp(min=0)
+    height = (torch.minimum(y2, v2) - torch.maximum(y1, v1)).clamp(min=0)
+    return width * height
 
 
 def area(boxes_xyxy: Tensor) -> Tensor:

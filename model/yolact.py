@@ -56,6 +56,6 @@ class Yolact(nn.Module):
 
 def normalise(image: Tensor, config: YolactConfig) -> Tensor:
     """uint8 RGB [B, H, W, 3] -> float32 [B, 3, H, W] with the configuration's mean and deviation."""
-    mean = torch.tensor(config.mean_rgb, device=image.device)
-    std = torch.tensor(config.std_rgb, device=image.device)
-    return ((image.float() - mean) / std).permute(0, 3, 1, 2)
+    mean = torch.tensor(config.mean_rgb, device=image.device).view(3, 1, 1)
+    std = torch.tensor(config.std_rgb, device=image.device).view(3, 1, 1)
+    return (image.permute(0, 3, 1, 2).float() - mean) / std
