@@ -35,8 +35,8 @@ class TrainArguments:
     """Checkpoint to start from; random weights without it."""
     preset: Literal["street-nano"] = "street-nano"
     """Network, when there is no checkpoint to start from."""
-    recipe: Literal["nano"] = "nano"
-    """How it is trained."""
+    recipe: Literal["nano", "nano-onwards"] = "nano"
+    """How it is trained: from nothing, or on from what has learned something already."""
     steps: int | None = None
     """Steps instead of the recipe's; the learning rate's milestones move along."""
     batch: int | None = None

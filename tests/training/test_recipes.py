@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,11 @@ def test_rates_by_hand(step: int, rate: float) -> None:
     assert STEPS.rate_at(step) == pytest.approx(rate)
 
 
+@pytest.mark.parametrize(("step", "rate"), [(50, 0.55), (100, 1.0), (600, 1.0), (800, 0.51), (1000, 0.02)])
+def test_rates_along_the_cosine_by_hand(step: int, rate: float) -> None:
+    assert replace(STEPS, cosine_from=0.6).rate_at(step) == pytest.approx(rate)
+
+
 @given(st.sampled_from(sorted(RECIPES)), st.integers(10, 100_000))
 def test_every_recipe_rises_once_and_then_falls(name: str, step: int) -> None:
     recipe = RECIPES[name]
@@ -36,4 +43,5 @@ def test_every_recipes_milestones_lie_in_order_behind_the_warm_up(name: str) -> 
     recipe = RECIPES[name]
     turns = [recipe.warmup_steps / recipe.steps, *recipe.milestones, 1.0]
     assert turns == sorted(set(turns))
-    assert recipe.rate_at(recipe.steps - 1) == pytest.approx(recipe.learning_rate * 0.1 ** len(recipe.milestones))
+    lowest = 0.1 ** len(recipe.milestones) if recipe.cosine_from is None else 0.02
+    assert recipe.rate_at(recipe.steps - 1) == pytest.approx(recipe.learning_rate * lowest, rel=1e-3)
