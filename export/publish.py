@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +33,7 @@ from scene.image import RgbImage, decode_image, network_input
 from scene.instances import MASK_CUT
 from serve.engines import Engine, open_engine
 from serve.models import detections
-from training.checkpoint import load_network, read_checkpoint, save_checkpoint
+from training.checkpoint import load_network, read_checkpoint, save_checkpoint, training_history
 from training.data.coco import CocoDataset
 from training.data.synthetic import SceneSettings, scene
 from training.evaluate import DEFAULT_THRESHOLD, best_thresholds, collect_predictions, score_predictions
@@ -124,7 +123,7 @@ def _draft(
         golden=GoldenFrame(_GOLDEN_FILE, [], [], [], []),
         card=ModelCard(
             summary=publication.summary,
-            training_data=_training_data(read_checkpoint(checkpoint)),
+            training_data=training_history(read_checkpoint(checkpoint)),
             licence=publication.licence,
             limits=publication.limits,
         ),
@@ -146,12 +145,6 @@ def _mask_size(segmenter: Segmenter) -> tuple[int, int]:
     with torch.inference_mode():
         height, width = segmenter(image).masks.shape[-2:]
     return int(height), int(width)
-
-
-def _training_data(content: dict[str, Any]) -> str:
-    """What the checkpoint says it saw."""
-    seen = "; ".join(content.get("data", [])) or "not recorded"
-    return f"{seen} ({content.get('step', 'unknown')} steps)"
 
 
 def _tools() -> dict[str, str]:

@@ -41,6 +41,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def training_history(content: dict[str, Any]) -> str:
+    """What a checkpoint says it was trained on, in words, with what the one that it started from had seen."""
+    seen = "; ".join(content.get("data", [])) or "not recorded"
+    return f"{seen} ({content.get('step', 'unknown')} steps)"
+
+
 def load_network(path: Path) -> Yolact:
     """The network of a checkpoint, on the CPU, in eval mode."""
     content = read_checkpoint(path)

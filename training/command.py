@@ -1,6 +1,7 @@
 """``streetmask train``: a recipe on the user's data, from nothing or from a checkpoint, resumable at any time."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +12,7 @@ import tyro
 from model.config import PRESETS
 from model.yolact import Yolact
 from scene.errors import ConfigurationError
-from training.checkpoint import load_network
+from training.checkpoint import load_network, read_checkpoint, training_history
 from training.data.coco import CocoDataset
 from training.evaluate import Evaluation
 from training.feed import AugmentedPictures
@@ -70,7 +71,7 @@ def train(arguments: TrainArguments) -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     settings = RunSettings(
         folder=arguments.out,
-        data=tuple(describe(path) for path in (*arguments.data, *([arguments.source] if arguments.source else []))),
+        data=tuple(_seen(arguments)),
         device=arguments.device,
         workers=arguments.workers,
         seed=arguments.seed,
@@ -90,6 +91,15 @@ def describe(annotation_file: Path) -> str:
     about = [str(info.get("description") or annotation_file.name)]
     about += [f"{name} {info[name]}" for name in ("version", "seed") if name in info]
     return f"{len(content['images'])} pictures: {', '.join(about)}"
+
+
+def _seen(arguments: TrainArguments) -> Iterator[str]:
+    """The data sets in words, and what the checkpoint that it starts from had seen."""
+    yield from (describe(path) for path in arguments.data)
+    if arguments.source:
+        yield describe(arguments.source)
+    if arguments.start:
+        yield f"before that: {training_history(read_checkpoint(arguments.start))}"
 
 
 def summary(step: int, evaluation: Evaluation) -> str:

@@ -50,7 +50,7 @@ def test_a_run_from_a_checkpoint_with_a_held_out_split(
     tmp_path: Path, street: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start, out = tmp_path / "start.pt", tmp_path / "run"
-    save_checkpoint(start, seeded_network())
+    save_checkpoint(start, seeded_network(), step=7, data=["3 pictures: a park"])
     arguments = TrainArguments(
         data=(street,), out=out, held_out=street, source=with_info(street, description="a street"), start=start,
         steps=2, batch=1, workers=0, evaluate_every=1, device="cpu",
@@ -58,7 +58,7 @@ def test_a_run_from_a_checkpoint_with_a_held_out_split(
     train(arguments)
     content = read_checkpoint(out / "last.pt")
     assert content["step"] == 2
-    assert content["data"] == ["1 pictures: a street"] * 2
+    assert content["data"] == ["1 pictures: a street"] * 2 + ["before that: 3 pictures: a park (7 steps)"]
     assert content["config"]["size_hw"] == TINY.size_hw
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
     assert [line.split(":")[0] for line in lines] == ["step 1", "step 2"]
