@@ -25,7 +25,9 @@ def server_process(model: Path, start_s: float = 120.0, stop_s: float = 20.0) ->
         watchdog = threading.Timer(start_s, process.kill)
         try:
             watchdog.start()
-            yield _address(process)
+            address = _address(process)
+            watchdog.cancel()  # it has started; how long it is used is no matter of the watchdog's
+            yield address
         finally:
             watchdog.cancel()
             _stop(process, stop_s)
