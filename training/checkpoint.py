@@ -44,7 +44,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def training_history(content: dict[str, Any]) -> str:
     """What a checkpoint says it was trained on, in words, with what the one that it started from had seen."""
     seen = "; ".join(content.get("data", [])) or "not recorded"
-    return f"{seen} ({content.get('step', 'unknown')} steps)"
+    return f"{content.get('step', 'unknown')} steps on {seen}"
 
 
 def load_network(path: Path) -> Yolact:

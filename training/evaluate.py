@@ -26,7 +26,7 @@ Predict = Callable[[list[RgbImage]], list[Detections]]
 MAX_DETECTIONS = 100
 """COCO's limit of detections a picture and class; here a picture's best by ``scores``."""
 
-THRESHOLD_RANGE = (0.15, 0.7)
+THRESHOLD_RANGE = (0.3, 0.7)
 DEFAULT_THRESHOLD = 0.3
 _Key = tuple[int, int]
 """Image id and class index."""

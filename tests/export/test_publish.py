@@ -87,7 +87,7 @@ def test_the_manifest_says_what_it_is_and_whence(published: Published) -> None:
     assert tuple(artifact.mask_size_hw) == (16, 32)
     assert artifact.max_detections == 100
     assert artifact.source_checkpoint_sha256 == file_sha256(published.checkpoint)
-    assert artifact.card.training_data == "3 pictures: rectangles (12 steps)"
+    assert artifact.card.training_data == "12 steps on 3 pictures: rectangles"
     assert artifact.card.licence == "Apache-2.0"
     assert {"streetmask", "torch", "onnx", "onnxruntime", "opset"} <= artifact.tools.keys()
     assert [entry.path for entry in artifact.files] == ["model.onnx", "checkpoint.pt"]

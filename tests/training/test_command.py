@@ -58,7 +58,7 @@ def test_a_run_from_a_checkpoint_with_a_held_out_split(
     train(arguments)
     content = read_checkpoint(out / "last.pt")
     assert content["step"] == 2
-    assert content["data"] == ["1 pictures: a street"] * 2 + ["before that: 3 pictures: a park (7 steps)"]
+    assert content["data"] == ["1 pictures: a street"] * 2 + ["before that: 7 steps on 3 pictures: a park"]
     assert content["config"]["size_hw"] == TINY.size_hw
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
     assert [line.split(":")[0] for line in lines] == ["step 1", "step 2"]
