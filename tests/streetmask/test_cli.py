@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from scene.errors import ConfigurationError, DataError
-from streetmask.cli import COMMANDS, INTERRUPTED, USAGE, Command, main
+from streetmask.cli import COMMANDS, main
+from streetmask.command_line import INTERRUPTED, USAGE, Command
 
 
 @dataclass(frozen=True)
