@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from model.anchors import make_anchors
 from model.detect import DetectSettings, RankedDetections, detect
 from model.masks import assemble_masks
+from model.outputs import YolactOutputs
 from model.yolact import Yolact, normalise
 from scene.image import RgbImage, network_input
 from scene.instances import Detections
@@ -44,8 +45,20 @@ class Segmenter(nn.Module):
 
     def forward(self, image: Tensor) -> GraphOutputs:
         """Normalise, run the network, suppress, assemble and rescore masks."""
-        outputs = self.network(normalise(image, self.network.config))
-        found = detect(outputs, self.anchors, self.settings)
+        outputs = self.infer(image)
+        return self.assemble(outputs, self.suppress(outputs))
+
+    def infer(self, image: Tensor) -> YolactOutputs:
+        """The first third: uint8 [B, H, W, 3] normalised and through the network."""
+        outputs: YolactOutputs = self.network(normalise(image, self.network.config))
+        return outputs
+
+    def suppress(self, outputs: YolactOutputs) -> RankedDetections:
+        """The second third: decoding and Fast NMS."""
+        return detect(outputs, self.anchors, self.settings)
+
+    def assemble(self, outputs: YolactOutputs, found: RankedDetections) -> GraphOutputs:
+        """The last third: masks, their rescoring, and zeros in the rows that hold nothing."""
         soft = assemble_masks(outputs.prototypes, found.mask_coefficients, found.boxes_xyxy)
         present = found.scores > 0
         return GraphOutputs(

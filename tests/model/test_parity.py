@@ -19,8 +19,9 @@ from model.config import AnchorConfig, BackboneConfig, YolactConfig, octave_scal
 from model.detect import DetectSettings, RankedDetections, detect
 from model.masks import assemble_masks
 from model.outputs import YolactOutputs
+from model.seeded_weights import fill_seeded_weights
 from model.yolact import Yolact
-from tests.model.seeded_weights import fill_seeded_weights, loss_case
+from tests.model.golden_cases import loss_case
 from training.losses import Losses, LossSettings, losses
 from training.matching import Targets
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from model.config import STREET_NANO, AnchorConfig, BackboneConfig, YolactConfig, octave_scales
+from model.seeded_weights import fill_seeded_weights
 from model.yolact import Yolact
-from tests.model.seeded_weights import fill_seeded_weights
 
 TINY = replace(
     STREET_NANO,
