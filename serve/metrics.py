@@ -1,10 +1,10 @@
-"""What the server counts, for Prometheus: frames by outcome, seconds by stage, open streams."""
+"""What the server counts, for Prometheus: frames by outcome, seconds by stage, open streams, its process's memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
 
 from scene.errors import FrameError, ServerError
 from serve.answer import Answer
@@ -18,6 +18,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._frames = Counter("streetmask_frames", "Frames by outcome.", ["outcome"], registry=self.registry)
         self._stages = Histogram(
             "streetmask_stage_seconds", "Time by stage.", ["stage"], buckets=_BUCKETS_S, registry=self.registry

@@ -7,15 +7,23 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from scene.errors import ServerError
 
 _LISTENING = "listening on "
 
 
+class RunningServer(NamedTuple):
+    """Where it listens, HOST:PORT, and which process it is."""
+
+    address: str
+    pid: int
+
+
 @contextmanager
-def server_process(model: Path, start_s: float = 120.0, stop_s: float = 20.0) -> Iterator[str]:
-    """Start ``streetmask serve``, yield its HOST:PORT once it answers, and stop it by SIGTERM.
+def server_process(model: Path, start_s: float = 120.0, stop_s: float = 20.0) -> Iterator[RunningServer]:
+    """Start ``streetmask serve``, yield where it listens once it answers, and stop it by SIGTERM.
 
     Raises ``ServerError`` if it ends or stays silent before it answers; its own sentence is then on stderr.
     """
@@ -27,7 +35,7 @@ def server_process(model: Path, start_s: float = 120.0, stop_s: float = 20.0) ->
             watchdog.start()
             address = _address(process)
             watchdog.cancel()  # it has started; how long it is used is no matter of the watchdog's
-            yield address
+            yield RunningServer(address, process.pid)
         finally:
             watchdog.cancel()
             _stop(process, stop_s)

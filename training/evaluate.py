@@ -6,7 +6,7 @@ Frames and masks go through ``scene``, as in serving.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -108,8 +108,25 @@ def collect_predictions(
         for index, frame, detections in zip(indices, frames, predict(frames), strict=True):
             best = _rows_above(detections, score_floor).first(max_instances)
             _check_classes(best, dataset.class_names)
-            predictions += _on_frame(best, dataset.image_id(index), (frame.shape[0], frame.shape[1]))
+            size_hw = (frame.shape[0], frame.shape[1])
+            image_id = dataset.image_id(index)
+            predictions += [
+                prediction_of(instance, image_id, size_hw) for instance in instances_on_frame(best, size_hw)
+            ]
     return predictions
+
+
+def prediction_of(instance: Instance, image_id: int, size_hw: tuple[int, int]) -> Prediction:
+    """One instance on a frame of (height, width), as it is scored."""
+    x1, y1, x2, y2 = instance.box_xyxy
+    return Prediction(
+        image_id=image_id,
+        class_index=instance.class_index,
+        score=instance.score,
+        mask_score=instance.mask_score,
+        box_xywh=(x1, y1, x2 - x1, y2 - y1),
+        rle=frame_rle(instance, size_hw),
+    )
 
 
 def score_predictions(predictions: list[Prediction], dataset: CocoDataset) -> Evaluation:
@@ -159,19 +176,6 @@ def frame_rle(instance: Instance, size_hw: tuple[int, int]) -> Rle:
     counts = np.diff((x + column) * height + y + row, prepend=0, append=height * width)
     runs = counts[:-1] if counts[-1] == 0 else counts
     return cast(Rle, coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width))
-
-
-def _on_frame(detections: Detections, image_id: int, size_hw: tuple[int, int]) -> Iterator[Prediction]:
-    for instance in instances_on_frame(detections, size_hw):
-        x1, y1, x2, y2 = instance.box_xyxy
-        yield Prediction(
-            image_id=image_id,
-            class_index=instance.class_index,
-            score=instance.score,
-            mask_score=instance.mask_score,
-            box_xywh=(x1, y1, x2 - x1, y2 - y1),
-            rle=frame_rle(instance, size_hw),
-        )
 
 
 def _rows_above(detections: Detections, floor: float) -> Detections:

@@ -51,8 +51,8 @@ def demo(arguments: DemoArguments) -> None:
     source: Source = open_source(str(arguments.video)) if arguments.video else _rendered(arguments)
     results = arguments.out / "results.jsonl"
     print("starting the server", flush=True)
-    with server_process(arguments.model) as address, Client(address) as client:
-        print(f"streaming to {address} at {float(source.rate):g} frames per second", flush=True)
+    with server_process(arguments.model) as server, Client(server.address) as client:
+        print(f"streaming to {server.address} at {float(source.rate):g} frames per second", flush=True)
         summary = stream_source(client, source, StreamPlan(), results, spool=None)
     print(*summary.lines(), sep="\n", flush=True)
     print("drawing", flush=True)

@@ -147,9 +147,9 @@ def test_a_server_that_cannot_start_is_reported_and_gone(tmp_path: Path, capfd: 
 
 @pytest.fixture
 def fake_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that says its session and its process's id as its address, and then waits."""
+    """A server that says its session's id as its address, and then waits."""
     server = tmp_path / "server"
-    code = "import os, time; print('listening on', os.getsid(0), os.getpid(), flush=True); time.sleep(60)"
+    code = "import os, time; print('listening on', os.getsid(0), flush=True); time.sleep(60)"
     server.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{code}"\n')
     server.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(server))
@@ -157,12 +157,12 @@ def fake_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("fake_server")
 def test_ctrl_c_does_not_reach_the_server(tmp_path: Path) -> None:
-    with server_process(tmp_path) as address:
-        assert int(address.split()[0]) != os.getsid(0)
+    with server_process(tmp_path) as running:
+        assert int(running.address) != os.getsid(0)
 
 
 @pytest.mark.usefixtures("fake_server")
 def test_a_server_that_has_started_lives_as_long_as_it_is_used(tmp_path: Path) -> None:
-    with server_process(tmp_path, start_s=3.0) as address:
+    with server_process(tmp_path, start_s=3.0) as running:
         time.sleep(3.5)
-        assert Path(f"/proc/{address.split()[1]}/stat").read_text().split()[2] != "Z"
+        assert Path(f"/proc/{running.pid}/stat").read_text().split()[2] != "Z"
