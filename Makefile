@@ -5,7 +5,7 @@ SERVING_VENV ?= .venv-serving
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c requirements.lock
 DEMO_ARGUMENTS = $(if $(VIDEO),--video "$(VIDEO)")
 
-.PHONY: demo test test-slow test-gpu test-serving check format protos lock clean
+.PHONY: demo test test-slow test-gpu test-serving bench check format protos lock clean
 
 demo: $(SERVING_VENV)/installed  ## stream a clip through the server and write demo/; VIDEO=path for your own
 	$(SERVING_VENV)/bin/streetmask demo $(DEMO_ARGUMENTS)
@@ -21,6 +21,19 @@ test-gpu: $(VENV)/installed
 
 test-serving: $(SERVING_VENV)/installed-tests  ## what serves must work where torch is not installed
 	$(SERVING_VENV)/bin/python -m pytest tests/scene tests/protos tests/serve tests/streetmask tests/test_no_torch.py tests/test_bundled_model.py
+
+BENCH = $(VENV)/bin/bench
+BENCH_MODEL = models/street-nano/1
+BENCH_DATA = runs/bench/data/instances.json
+
+bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: under ten minutes, no GPU
+	$(VENV)/bin/streetmask data synth $(dir $(BENCH_DATA)) --count 100 --seed 900
+	$(BENCH) engine $(BENCH_MODEL) --engines onnxruntime torch torch-bfloat16 torch-compile --rounds 60 \
+		--out runs/bench/engine.json
+	$(BENCH) accuracy $(BENCH_MODEL) --engines onnxruntime torch torch-bfloat16 --data unseen-100=$(BENCH_DATA) \
+		--out runs/bench/accuracy.json
+	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 1.5 --sweep --out runs/bench/serve.json
+	$(BENCH) table runs/bench/engine.json runs/bench/accuracy.json runs/bench/serve.json
 
 check: $(VENV)/installed  ## style, types, direction of imports, generated code
 	$(VENV)/bin/ruff check .
@@ -38,7 +51,7 @@ protos: $(VENV)/installed  ## write the generated protobuf code anew
 
 lock:  ## write requirements.lock anew, from the newest versions that the ranges allow
 	$(PYTHON) -m venv --clear .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check -e '.[serve,client,train,export,dev]'
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check -e '.[serve,client,train,export,bench,dev]'
 	head -2 requirements.lock > requirements.lock.new
 	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu//' >> requirements.lock.new
 	mv requirements.lock.new requirements.lock
@@ -53,7 +66,7 @@ clean:
 	@$(PYTHON) -m venv $(@D) && touch $@
 
 $(VENV)/installed: pyproject.toml requirements.lock | $(VENV)/python-is-new-enough
-	$(VENV)/bin/python $(PIP_INSTALL) -e '.[serve,client,train,export,dev]'
+	$(VENV)/bin/python $(PIP_INSTALL) -e '.[serve,client,train,export,bench,dev]'
 	@touch $@
 
 $(SERVING_VENV)/installed: pyproject.toml requirements.lock | $(SERVING_VENV)/python-is-new-enough

@@ -1,0 +1,20 @@
+"""The command ``bench``."""
+
+from collections.abc import Sequence
+
+from streetmask.command_line import Command, CommandLine
+
+COMMANDS: dict[tuple[str, ...], Command] = {
+    ("engine",): Command("Time networks and engines against each other.", "bench.engine:engine", "bench,serve,client"),
+    ("serve",): Command("Load a server with streams.", "bench.serving:serve", "bench,serve,client"),
+    ("accuracy",): Command(
+        "Measure box and mask AP through the path that is timed.", "bench.accuracy:accuracy", "bench,serve,client,train"
+    ),
+    ("compare",): Command("Tell a change between two runs from noise.", "bench.compare:compare", "bench"),
+    ("table",): Command("Write the tables of BENCHMARKS.md from runs.", "bench.table:table", "bench"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; return the exit status: 0, 1 for an error or a regression, 2 for wrong usage, 130."""
+    return CommandLine("bench", "What a user gets, and what is in each millisecond of it.", COMMANDS).run(arguments)

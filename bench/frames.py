@@ -1,0 +1,54 @@
+"""What is shown to the networks: real or generated street pictures, never black ones."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from scene.errors import ConfigurationError, DataError
+from scene.image import RgbImage
+from streetmask.sources import open_source
+
+SEED = 30_000
+"""Of the generated pictures. Training, evaluation and the demo use other seeds."""
+
+
+def load_frames(source: str | None, count: int, size: str | None) -> NDArray[np.uint8]:
+    """``count`` pictures at most, uint8 [N, H, W, 3] RGB, of the size ``WIDTHxHEIGHT``.
+
+    ``source`` is a video, a folder of pictures or a picture; None renders streets. Pictures of other sizes than the
+    stated one, or than the first picture's where none is stated, are resized. Raises ``DataError`` for no picture.
+    """
+    wanted_hw = parse_size(size) if size else None
+    pictures = _rendered(count, wanted_hw or (720, 1280)) if source is None else islice(open_source(source), count)
+    frames: list[RgbImage] = []
+    for picture in pictures:
+        height, width = wanted_hw or (frames[0].shape[:2] if frames else picture.shape[:2])
+        same = picture.shape[:2] == (height, width)
+        frames.append(picture if same else _resized(picture, (height, width)))
+    if not frames:
+        raise DataError(f"{source} holds no picture to measure on")
+    return np.stack(frames)
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """``WIDTHxHEIGHT`` as (height, width)."""
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and 16 <= int(width) <= 8192 and 16 <= int(height) <= 8192):
+        raise ConfigurationError("size", f"expected WIDTHxHEIGHT such as 1280x720, but {size!r} came")
+    return int(height), int(width)
+
+
+def _rendered(count: int, size_hw: tuple[int, int]) -> Iterator[RgbImage]:
+    from training.data.synthetic import SceneSettings, scene  # noqa: PLC0415 - one's own pictures need no generator
+
+    settings = SceneSettings(*size_hw)
+    for index in range(count):
+        yield scene(SEED + index, settings).image
+
+
+def _resized(picture: RgbImage, size_hw: tuple[int, int]) -> RgbImage:
+    height, width = size_hw
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,212 @@
+"""Open-loop load on a server: frames are due by the clock, whatever the server does.
+
+A closed loop, which sends the next frame when the last one is answered, stops sampling exactly while the server stalls
+and so leaves out the worst ("coordinated omission"). Here every frame has its due time from the start, and its latency
+counts from then, even when the generator itself could not send it in time.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from bench.samples import jain, summary, totals
+from scene.errors import StreetMaskError
+from serve.answer import Answer
+from serve.client import Received
+from serve.frame import EncodedFrame
+from serve.stream import Drop, Failure
+
+Arrivals = Literal["constant", "poisson"]
+
+ANY_IN_FLIGHT = 1 << 20
+"""Frames that may be unanswered: no bound, for whatever is due is sent."""
+
+
+_HEAD_START_S = 0.2
+_PATIENCE_S = 30.0
+"""How long after the last frame was due its reply is waited for."""
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """One stream for each of ``rates``, in frames per second, for so many seconds."""
+
+    rates: tuple[float, ...]
+    seconds: float
+    arrivals: Arrivals = "constant"
+    seed: int = 1
+
+
+class Clock(Protocol):
+    """Seconds, and how to wait for them: a test has its own."""
+
+    def now(self) -> float:
+        """Seconds since whenever."""
+        ...
+
+    def sleep_until(self, due_s: float) -> None:
+        """Return at that time, or at once if it has passed."""
+        ...
+
+
+class WallClock:
+    """The machine's monotonic clock."""
+
+    def now(self) -> float:
+        """Seconds since whenever."""
+        return time.perf_counter()
+
+    def sleep_until(self, due_s: float) -> None:
+        """Return at that time, or at once if it has passed."""
+        time.sleep(max(0.0, due_s - time.perf_counter()))
+
+
+Exchange = Callable[[Iterable[EncodedFrame]], Generator[Received, None, None]]
+"""Sends frames as they come and yields what became of each: ``Client.stream``."""
+
+
+class Outcome(NamedTuple):
+    """What became of one frame. ``latency_ms`` from its due time until its reply; ``late_ms`` from its due time until
+    it was sent, which is the generator's own delay; ``kind`` "answered", "dropped", "failed" or "unanswered"."""
+
+    kind: str
+    latency_ms: float
+    late_ms: float
+    detail: str = ""
+    stages_ms: dict[str, float] | None = None
+
+
+@dataclass
+class StreamLog:
+    """One stream: its rate, when each frame was due and sent, and what became of it, by frame number."""
+
+    rate: float
+    due_s: list[float] = field(default_factory=list)
+    sent_s: list[float] = field(default_factory=list)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    error: str = ""
+
+    def all_outcomes(self) -> list[Outcome]:
+        """Every frame that was sent, in order; one without a reply is "unanswered"."""
+        return [
+            self.outcomes.get(number, Outcome("unanswered", float("nan"), self._late_ms(number)))
+            for number in range(len(self.sent_s))
+        ]
+
+    def note(self, received: Received, now_s: float) -> None:
+        """Write down a reply that was read now."""
+        number, outcome = received.reply.frame_id, received.reply.outcome
+        latency_ms, late_ms = (now_s - self.due_s[number]) * 1000, self._late_ms(number)
+        if isinstance(outcome, Answer):
+            times = {name.removesuffix("_ms"): value for name, value in outcome.times.__dict__.items()}
+            self.outcomes[number] = Outcome("answered", latency_ms, late_ms, stages_ms=times)
+        elif isinstance(outcome, Failure):
+            self.outcomes[number] = Outcome("failed", latency_ms, late_ms, outcome.code.value)
+        else:
+            self.outcomes[number] = Outcome("dropped", latency_ms, late_ms, Drop(outcome).value)
+
+    def _late_ms(self, number: int) -> float:
+        return (self.sent_s[number] - self.due_s[number]) * 1000
+
+
+def due_times(rate: float, seconds: float, arrivals: Arrivals, rng: np.random.Generator) -> list[float]:
+    """Seconds from the start at which frames are due: evenly, or as a Poisson process of the same rate."""
+    if arrivals == "constant":
+        return [number / rate for number in range(max(1, round(rate * seconds)))]
+    gaps = rng.exponential(1 / rate, max(16, int(2 * rate * seconds) + 64))
+    times = np.cumsum(gaps)
+    return [float(moment) for moment in times[times < seconds]] or [0.0]
+
+
+def drive(
+    exchange: Exchange,
+    frames: list[EncodedFrame],
+    due_s: list[float],
+    log: StreamLog,
+    clock: Clock,
+    stop: threading.Event | None = None,
+) -> None:
+    """Send a frame at each due time, all from the ``frames`` in turn, and log every reply as it is read."""
+    log.due_s = due_s
+    replies = exchange(_paced(frames, log, clock, stop or threading.Event()))
+    try:
+        for received in replies:
+            log.note(received, clock.now())
+    except StreetMaskError as error:
+        log.error = str(error)
+    finally:
+        replies.close()
+
+
+def run_load(exchanges: list[Exchange], frames: list[EncodedFrame], plan: LoadPlan) -> tuple[list[StreamLog], bool]:
+    """All streams at once, one thread each; whether all went to the end: Ctrl-C stops them and keeps their logs."""
+    clock, stop, rng = WallClock(), threading.Event(), np.random.default_rng(plan.seed)
+    start_s = clock.now() + _HEAD_START_S
+    logs = [StreamLog(rate) for rate in plan.rates]
+    threads = []
+    for number, (exchange, log) in enumerate(zip(exchanges, logs, strict=True)):
+        # Streams of one rate would else all be due at the same moments, as no cameras are.
+        first_s = start_s + number / len(logs) / log.rate
+        due_s = [first_s + moment for moment in due_times(log.rate, plan.seconds, plan.arrivals, rng)]
+        turned = frames[number % len(frames) :] + frames[: number % len(frames)]
+        threads.append(threading.Thread(target=drive, args=(exchange, turned, due_s, log, clock, stop), daemon=True))
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join(max(0.0, start_s + plan.seconds + _PATIENCE_S - clock.now()))
+    except KeyboardInterrupt:
+        stop.set()
+        return logs, False
+    return logs, True
+
+
+def load_report(logs: list[StreamLog], seconds: float) -> dict[str, Any]:
+    """What a load came to: counts by outcome, throughput, age, fairness, and the server's own stages."""
+    outcomes = [outcome for log in logs for outcome in log.all_outcomes()]
+    answered = [outcome for outcome in outcomes if outcome.kind == "answered"]
+    stages: dict[str, list[float]] = {}
+    for outcome in answered:
+        for name, spent_ms in (outcome.stages_ms or {}).items():
+            stages.setdefault(name, []).append(round(spent_ms, 3))
+    return {
+        "offered_fps": round(sum(log.rate for log in logs), 3),
+        "answered_fps": round(len(answered) / seconds, 3),
+        "frames": dict(Counter(outcome.kind for outcome in outcomes), sent=len(outcomes)),
+        "reasons": dict(Counter(outcome.detail for outcome in outcomes if outcome.detail)),
+        "age_ms": summary([outcome.latency_ms for outcome in answered]),
+        "samples_age_ms": [round(outcome.latency_ms, 3) for outcome in answered],
+        "late_ms": summary([outcome.late_ms for outcome in outcomes]),
+        "server_ms": totals(stages),
+        "fairness": round(jain([_answered_share(log) for log in logs]), 4),
+        "streams": [_stream_report(log) for log in logs],
+        "errors": [log.error for log in logs if log.error],
+    }
+
+
+def _paced(frames: list[EncodedFrame], log: StreamLog, clock: Clock, stop: threading.Event) -> Iterator[EncodedFrame]:
+    for number, due_s in enumerate(log.due_s):
+        clock.sleep_until(due_s)
+        if stop.is_set():
+            return
+        log.sent_s.append(clock.now())
+        yield frames[number % len(frames)]
+
+
+def _answered_share(log: StreamLog) -> float:
+    outcomes = log.all_outcomes()
+    return sum(outcome.kind == "answered" for outcome in outcomes) / max(1, len(outcomes))
+
+
+def _stream_report(log: StreamLog) -> dict[str, Any]:
+    outcomes = log.all_outcomes()
+    return {
+        "rate": log.rate,
+        "frames": dict(Counter(outcome.kind for outcome in outcomes), sent=len(outcomes)),
+        "age_ms": summary([outcome.latency_ms for outcome in outcomes if outcome.kind == "answered"]),
+    }

@@ -1,0 +1,61 @@
+"""A run's document: written as one line of JSON, read again by ``bench compare`` and ``bench table``."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.machine import Watch
+from scene.errors import DataError
+
+SCHEMA_VERSION = 1
+
+Kind = Literal["engine", "serve", "accuracy"]
+Document = dict[str, Any]
+
+
+def document(kind: Kind, watch: Watch, settings: dict[str, Any], partial: bool, **content: Any) -> Document:
+    """The envelope that every run shares: what was asked, on which machine, and what the machine did meanwhile."""
+    return {
+        "kind": kind,
+        "schema": SCHEMA_VERSION,
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "partial": partial,
+        "settings": settings,
+        **watch.report(),
+        **content,
+    }
+
+
+def emit(found: Document, out: Path | None) -> None:
+    """Print the document as the last line of stdout; with ``out`` the samples go only into that file."""
+    for warning in found["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
+    if found["partial"]:
+        print("warning: stopped early; what was measured is kept, marked partial", file=sys.stderr)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(found) + "\n")
+        found = _without_samples(found)
+    print(json.dumps(found), flush=True)
+
+
+def read_document(path: Path) -> Document:
+    """The document in a run's file, or in the last line of its output; raises ``DataError`` for anything else."""
+    lines = path.read_text().strip().splitlines()
+    try:
+        found = json.loads(lines[-1]) if lines else None
+    except json.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict) or found.get("kind") not in ("engine", "serve", "accuracy"):
+        raise DataError(f"{path} holds no run: expected the JSON line that `bench` ends with, or its --out file")
+    if found.get("schema") != SCHEMA_VERSION:
+        raise DataError(f"{path} has schema {found.get('schema')}, this bench reads {SCHEMA_VERSION}; measure again")
+    return found
+
+
+def _without_samples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_samples(inner) for key, inner in value.items() if not key.startswith("samples")}
+    return [_without_samples(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,203 @@
+"""What is measured: a network on an engine at a batch size, by a name that stays the same from run to run."""
+
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from bench.child import Child
+from bench.runners import GraphRunner, Pasting, Runner, TorchRunner
+from scene.artifact import read_artifact, tensor_specs
+from scene.errors import ConfigurationError
+from serve.engines import open_engine
+from serve.engines.onnx_engine import OnnxEngine
+
+if TYPE_CHECKING:
+    from model.detect import DetectSettings
+    from model.segmenter import Segmenter
+    from model.yolact import Yolact
+
+EngineName = Literal["onnxruntime", "torch", "torch-bfloat16", "torch-compile"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+
+_EXPORT_S = 1200.0
+
+DRAWING_THRESHOLD = 0.3
+"""Of checkpoints and presets; a model folder has its own for each class."""
+
+_CHECKPOINT, _GRAPH, _SIZES = "checkpoint.pt", "graph.onnx", "sizes.txt"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One thing to time. ``target`` is a model folder, a checkpoint file or a preset's name; ``instances`` forces how
+    many rows enter masks and pasting; ``graph`` is the folder where a graph written for this run lies."""
+
+    target: str
+    engine: EngineName
+    batch: int = 1
+    device: str = "cpu"
+    threads: int = 1
+    instances: int | None = None
+    graph: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """``TARGET/ENGINE``, and ``/bN`` behind it for batches of more than one."""
+        return f"{self.target}/{self.engine}" + (f"/b{self.batch}" if self.batch > 1 else "")
+
+    @property
+    def is_artifact(self) -> bool:
+        """Whether the target is a model folder: its graph is then timed as it is."""
+        return Path(self.target).is_dir()
+
+    @property
+    def needs_graph(self) -> bool:
+        """Whether a graph must be written before it can be timed."""
+        return self.engine == "onnxruntime" and not self.is_artifact
+
+
+def parse_subjects(
+    targets: tuple[str, ...], engines: tuple[EngineName, ...], batches: tuple[int, ...], common: Subject
+) -> list[Subject]:
+    """Every target on every engine at every batch size; the rest as in ``common``. Raises ``ConfigurationError``."""
+    from model.config import PRESETS  # noqa: PLC0415 - plain data, but it lies beside torch
+
+    for target in targets:
+        if not Path(target).exists() and target not in PRESETS:
+            raise ConfigurationError(
+                "targets",
+                f"expected a model folder, a checkpoint or a preset ({', '.join(PRESETS)}), but {target} came",
+            )
+    return [
+        replace(common, target=target, engine=engine, batch=batch)
+        for target in targets
+        for engine in engines
+        for batch in batches
+    ]
+
+
+def write_graphs(subjects: list[Subject], folder: Path) -> list[Subject]:
+    """The subjects with a graph for each checkpoint or preset that needs one.
+
+    Written in a process of its own, so that no process that times ONNX Runtime has torch in its memory.
+    """
+    written: dict[str, Path] = {}
+    for subject in subjects:
+        if subject.needs_graph and subject.target not in written:
+            graph = folder / str(len(written))
+            child = Child(f"the graph of {subject.target}", _write_graph, subject, graph)
+            child.receive(Path, _EXPORT_S)
+            child.join()
+            written[subject.target] = graph
+    return [replace(subject, graph=written[subject.target]) if subject.needs_graph else subject for subject in subjects]
+
+
+def open_runner(subject: Subject) -> Runner:
+    """Load the subject in this process. Raises ``StreetMaskError`` for what cannot be loaded here."""
+    return _graph_runner(subject) if subject.engine == "onnxruntime" else _torch_runner(subject)
+
+
+def load_segmenter(target: str, settings: "DetectSettings") -> "Segmenter":
+    """The deployed module of a model folder's checkpoint, a checkpoint, or a preset with name-seeded weights."""
+    from export.graph import deployable  # noqa: PLC0415 - needs torch
+
+    return deployable(_load_network(target), settings)
+
+
+def graph_file(subject: Subject) -> Path | None:
+    """The ONNX file that the subject runs, if it runs one."""
+    if subject.engine != "onnxruntime":
+        return None
+    if subject.graph is not None:
+        return subject.graph / _GRAPH
+    folder = Path(subject.target)
+    return next((folder / entry.path for entry in read_artifact(folder).files if entry.engine == "onnx"), None)
+
+
+def input_size_hw(subject: Subject) -> tuple[int, int]:
+    """The (height, width) that the subject's graph takes."""
+    if subject.graph is None:
+        return read_artifact(Path(subject.target)).size_hw
+    return _written_sizes(subject.graph)[0]
+
+
+def _load_network(target: str) -> "Yolact":
+    from model.config import PRESETS  # noqa: PLC0415 - needs torch
+    from model.seeded_weights import fill_seeded_weights  # noqa: PLC0415
+    from model.yolact import Yolact  # noqa: PLC0415
+    from training.checkpoint import load_network  # noqa: PLC0415
+
+    if target in PRESETS and not Path(target).exists():
+        network = Yolact(PRESETS[target])
+        fill_seeded_weights(network)
+        return network.eval()
+    path = Path(target)
+    return load_network(path / _CHECKPOINT if path.is_dir() else path)
+
+
+def _settings(subject: Subject) -> "DetectSettings":
+    """Forced instances pass whatever their score, and none but they."""
+    from model.detect import DetectSettings  # noqa: PLC0415 - needs torch
+
+    if subject.instances is None:
+        return DetectSettings()
+    return replace(DetectSettings(), score_threshold=0.0, max_detections=subject.instances)
+
+
+def _pasting(subject: Subject, classes: int) -> Pasting:
+    if subject.is_artifact:
+        return Pasting(tuple(read_artifact(Path(subject.target)).thresholds), subject.instances)
+    return Pasting((DRAWING_THRESHOLD,) * classes, subject.instances)
+
+
+def _graph_runner(subject: Subject) -> GraphRunner:
+    if subject.device != "cpu":
+        raise ConfigurationError("device", f"expected cpu for the engine {subject.engine}, but {subject.device} came")
+    if subject.graph is None:
+        folder = Path(subject.target)
+        artifact = read_artifact(folder)
+        engine = open_engine(folder, artifact, subject.threads)
+        return GraphRunner(engine, artifact.size_hw, _pasting(subject, len(artifact.class_names)))
+    size_hw, mask_hw, classes, rows = _written_sizes(subject.graph)
+    engine = OnnxEngine(subject.graph / _GRAPH, tensor_specs(size_hw, rows, mask_hw), subject.threads)
+    return GraphRunner(engine, size_hw, _pasting(subject, classes))
+
+
+def _written_sizes(graph: Path) -> tuple[tuple[int, int], tuple[int, int], int, int]:
+    """Input and mask (height, width), classes and rows, of a graph that was written for this run."""
+    height, width, mask_height, mask_width, classes, rows = map(int, (graph / _SIZES).read_text().split())
+    return (height, width), (mask_height, mask_width), classes, rows
+
+
+def _torch_runner(subject: Subject) -> TorchRunner:
+    import torch  # noqa: PLC0415 - only where a torch engine is timed
+
+    from training.loop import pick_device  # noqa: PLC0415
+
+    torch.set_num_threads(subject.threads)
+    segmenter = load_segmenter(subject.target, _settings(subject))
+    return TorchRunner(
+        segmenter,
+        pick_device(subject.device),
+        _pasting(subject, segmenter.network.config.class_count),
+        bfloat16=subject.engine == "torch-bfloat16",
+        compiled=subject.engine == "torch-compile",
+    )
+
+
+def _write_graph(connection: Connection, subject: Subject, graph: Path) -> None:
+    """In a process of its own: write the graph and what it takes, and answer where."""
+    import torch  # noqa: PLC0415 - in a process of its own
+
+    from export.to_onnx import write_onnx  # noqa: PLC0415
+
+    segmenter = load_segmenter(subject.target, _settings(subject))
+    graph.mkdir(parents=True)
+    write_onnx(segmenter, graph / _GRAPH)
+    config = segmenter.network.config
+    with torch.inference_mode():
+        masks = segmenter(torch.zeros((1, *config.size_hw, 3), dtype=torch.uint8)).masks
+    sizes = (*config.size_hw, *masks.shape[2:], config.class_count, masks.shape[1])
+    (graph / _SIZES).write_text(" ".join(str(size) for size in sizes))
+    connection.send(graph)

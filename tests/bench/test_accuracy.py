@@ -1,0 +1,52 @@
+"""AP through the path that is timed, and its change against float32 torch."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.accuracy import lines
+from bench.cli import main
+from export.predictor import open_predictor
+from streetmask.server_process import server_process
+from tests.export.conftest import Published
+from training.data.coco import CocoDataset
+from training.evaluate import evaluate
+
+
+def test_folder_checkpoint_and_server_are_scored_as_evaluation_scores_them(
+    published: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with server_process(published.folder) as server:
+        words = ["accuracy", server.address, str(published.folder), "--data", f"boxes={published.data}"]
+        assert main([*words, "--threads", "1", "--out", str(tmp_path / "run.json")]) == 0
+    report = json.loads((tmp_path / "run.json").read_text())
+    rows = {name: sets["boxes"] for name, sets in report["accuracy"].items()}
+    folder = str(published.folder)
+    assert list(rows) == [server.address, f"{folder}/onnxruntime", f"{folder}/torch"]
+    dataset = CocoDataset(published.data)
+    expected = evaluate(open_predictor(published.folder), dataset).as_dict()
+    assert rows[f"{folder}/onnxruntime"]["mask"] == expected["mask"]
+    assert rows[server.address]["mask"] == expected["mask"]
+    assert rows[server.address]["box"]["ap"] == pytest.approx(expected["box"]["ap"], abs=1e-6)
+    change = rows[f"{folder}/onnxruntime"]["change"]
+    assert change["mask_ap"] == expected["mask"]["ap"] - rows[f"{folder}/torch"]["mask"]["ap"]
+    assert "change" not in rows[f"{folder}/torch"]
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["kind"] == "accuracy"
+
+
+def test_no_target_and_no_picture_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = tmp_path / "instances.json"
+    empty.write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
+    assert main(["accuracy", "street-nano", "--data", str(empty)]) == 1
+    assert "bench: " in capsys.readouterr().err
+    assert main(["accuracy", "street-nano", "--data", str(tmp_path / "none.json")]) == 1
+    assert "expected a COCO JSON" in capsys.readouterr().err
+    assert main(["accuracy", "nowhere", "--data", str(empty)]) == 1
+    assert capsys.readouterr().err
+
+
+def test_the_table_shows_percents_and_changes() -> None:
+    row = {"box": {"ap": 0.5}, "mask": {"ap": 0.25, "ap50": 0.4}, "change": {"mask_ap": -0.001}}
+    (_, line) = lines({"accuracy": {"m/onnxruntime": {"set": row}}})
+    assert line.split() == ["m/onnxruntime", "set", "50.00", "25.00", "40.00", "-0.100"]

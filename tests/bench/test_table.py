@@ -1,0 +1,90 @@
+"""The page that is written from runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.cli import main
+from bench.load import Outcome, StreamLog, load_report
+from bench.samples import totals
+from bench.table import page
+from tests.bench.test_compare import run_document
+
+ONE = {"ratio": 1.0, "low": 1.0, "high": 1.0}
+
+
+def engine_document() -> dict[str, Any]:
+    stages = {"total": [10.0, 12.0, 11.0], "prepare": [1.0, 1.0, 1.0], "graph": [8.0, 9.0, 8.0], "paste": [1.0] * 3}
+    subject = {
+        "load_ms": 1500.0,
+        "first_call_ms": 500.0,
+        "rows_a_frame": 20.0,
+        "pasted_a_frame": 20.0,
+        "host_peak_bytes": 200 << 20,
+        "summary_ms_a_frame": totals(stages),
+        "graph_split_ms": {"network": 7.0, "nms": 0.6, "masks": 0.4},
+        "ratio_to_base": ONE,
+    }
+    run = run_document("engine", base="m/onnxruntime", subjects={"m/onnxruntime": subject})
+    run["machine"] |= {"python": "3.11.7", "commit": "abc", "system": "Linux"}
+    run["settings"] |= {"frame_size": [1280, 720], "frames": "generated", "frame_count": 24, "threads": 2}
+    return run
+
+
+def accuracy_document() -> dict[str, Any]:
+    precision = {"ap": 0.25, "ap50": 0.4, "small": 0.1, "medium": None, "large": 0.5, "by_class": {"car": 0.3}}
+    run = engine_document() | {"kind": "accuracy"}
+    return run | {"accuracy": {"m/onnxruntime": {"unseen": {"images": 500, "box": {"ap": 0.3}, "mask": precision}}}}
+
+
+def serve_document() -> dict[str, Any]:
+    log = StreamLog(2.0, [0.0, 0.5], [0.0, 0.5], {0: Outcome("answered", 60.0, 0.0, "", {"network": 40.0})})
+    log.outcomes[1] = Outcome("dropped", 5.0, 0.0, "newer_frame")
+    run = engine_document() | {"kind": "serve", "loads": {"load": load_report([log], 1.0)}}
+    run["throughput"] = {"served_fps": 20.0, "bare_engine_fps": 25.0, "served_over_bare_engine": {**ONE, "ratio": 0.8}}
+    run["sweep"] = {"bound_ms": 150.0, "highest_fps": 15.0}
+    run["settings"] |= {"streams": 1, "arrivals": "constant", "seconds": 1.0, "jpeg_quality": 90, "frames": None}
+    return run | {"server_memory": {"resident_bytes": 100 << 20}}
+
+
+def test_no_run_is_refused(capsys: Any) -> None:
+    assert main(["table"]) == 1
+    assert "expected one file at least" in capsys.readouterr().err
+
+
+def test_speed_and_accuracy_stand_side_by_side() -> None:
+    text = page([engine_document(), accuracy_document()])
+    row = next(line for line in text.splitlines() if line.startswith("| `m/onnxruntime` | 11.0"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:] == [
+        "11.0",
+        "11.9",
+        "12.0",
+        "12.0",
+        "1.0",
+        "7.0",
+        "0.60",
+        "0.40",
+        "1.0",
+        "1.000 (1.000 to 1.000)",
+        "25.00",
+        "2.0",
+        "200",
+    ]
+    assert "| `m/onnxruntime` | unseen | 500 | 30.00 | 25.00 | 40.00 | 10.00 |  | 50.00 |  |" in text
+
+
+def test_served_figures_say_what_was_dropped_and_how_old_answers_were() -> None:
+    text = page([serve_document()])
+    assert "| load | 2.0 | 1.0 | 1 of 2 | 0 | 60.0 | 60.0 | 60.0 | 60.0 | 1.000 |" in text
+    assert "- 0.800 (1.000 to 1.000) of the engine alone in a loop, 25.0 frames a second in the same run." in text
+    assert "within 150 ms: 15.0 fps" in text
+    assert "100 MiB" in text
+
+
+def test_a_stopped_run_and_its_warnings_are_shown(tmp_path: Path) -> None:
+    run = engine_document() | {"partial": True, "warnings": ["the CPU's clock moved"]}
+    path, out = tmp_path / "a.json", tmp_path / "page.md"
+    path.write_text(json.dumps(run))
+    assert main(["table", str(path), "--out", str(out)]) == 0
+    assert "**Stopped early.** **Warning: the CPU's clock moved.**" in out.read_text()
