@@ -11,20 +11,33 @@ import tyro
 
 from bench.engine import device_of
 from bench.machine import Watch
-from bench.report import Document, document, emit
+from bench.report import Document, document, emit, prepare_out
 from bench.runners import Runner
-from bench.subjects import EngineName, Subject, open_runner, parse_subjects, write_graphs
+from bench.subjects import (
+    EngineName,
+    Subject,
+    class_names,
+    open_runner,
+    parse_subjects,
+    source_sha256,
+    write_graphs,
+)
+from scene.artifact import file_sha256
+from scene.classes import STREET_CLASSES
 from scene.errors import ConfigurationError, DataError
 from scene.image import RgbImage
 from scene.instances import Detections, Instance
 from serve.answer import Answer, FoundInstance, Options
 from serve.client import Client
 from serve.settings import usable_cpus
+from streetmask.command_line import INTERRUPTED
 from training.data.coco import CocoDataset
 from training.evaluate import MAX_DETECTIONS, Prediction, collect_predictions, prediction_of, score_predictions
 
 REFERENCE: EngineName = "torch"
-"""The engine that the others' AP is held against: float32, as the checkpoint was trained."""
+"""The engine that the others' AP is held against: the deployed module in float32."""
+
+KINDS = ("box", "mask")
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,8 @@ class AccuracyArguments:
     """Model folders, checkpoint files, or servers' HOST:PORT."""
     data: tuple[str, ...]
     """NAME=COCO.json sets, pictures beside each."""
+    reference: Path | None = None
+    """Checkpoint or model folder whose float32 torch the servers' AP is held against."""
     engines: tuple[EngineName, ...] = ("onnxruntime", "torch")
     """Engines to run each folder and checkpoint on."""
     first: int | None = None
@@ -53,31 +68,43 @@ class AccuracyArguments:
             raise ConfigurationError("first", f"expected 1 or more, but {self.first} came")
 
 
-Predictions = Callable[[CocoDataset], list[Prediction]]
+@dataclass(frozen=True)
+class Way:
+    """One way from pictures to predictions. ``reference`` is whose float32 torch it is held against."""
+
+    name: str
+    predict: Callable[[CocoDataset], list[Prediction]]
+    class_names: tuple[str, ...]
+    sha256: str
+    reference: str
 
 
-def accuracy(arguments: AccuracyArguments) -> None:
-    """Measure, print a table, and end in one line of JSON."""
-    watch, stopped = Watch(), False
-    sets = dict(_data_set(entry, arguments.first) for entry in arguments.data)
+def accuracy(arguments: AccuracyArguments) -> int:
+    """Measure, print a table, and end in one line of JSON; the exit status."""
+    sets = dict(_named(entry) for entry in arguments.data)
+    if len(sets) < len(arguments.data):
+        raise ConfigurationError("data", f"expected another name for each set, but {', '.join(arguments.data)} came")
+    for path in sets.values():
+        CocoDataset(path)  # says what is wrong with it before anything is measured
+    prepare_out(arguments.out)
+    watch, stopped = Watch(arguments.device), False
     rows: dict[str, dict[str, Any]] = {}
     try:
-        for name, predictions in _paths(arguments):
-            for data_name, dataset in sets.items():
-                print(f"measuring {name} on {data_name}", flush=True)
-                found = score_predictions(predictions(dataset), dataset)
-                rows.setdefault(name, {})[data_name] = found.as_dict()
+        for way in _ways(arguments):
+            for name, path in sets.items():
+                print(f"measuring {way.name} on {name}", flush=True)
+                dataset = CocoDataset(path, class_names=way.class_names)
+                dataset = dataset if arguments.first is None else dataset.first(arguments.first)
+                found = score_predictions(way.predict(dataset), dataset).as_dict()
+                row = {**found, "source_sha256": way.sha256, "data_sha256": file_sha256(path)}
+                rows.setdefault(way.name, {})[name] = row | _change(found, rows.get(way.reference, {}).get(name))
     except KeyboardInterrupt:
         stopped = True
-    report = document(
-        "accuracy",
-        watch,
-        {"data": list(arguments.data), "first": arguments.first, "device": arguments.device},
-        stopped,
-        accuracy=_with_changes(rows),
-    )
+    settings = {"data": list(arguments.data), "first": arguments.first, "device": arguments.device}
+    report = document("accuracy", watch, settings, stopped, accuracy=rows, errors=[])
     print(*lines(report), sep="\n")
     emit(report, arguments.out)
+    return INTERRUPTED if stopped else 0
 
 
 def lines(report: Document) -> list[str]:
@@ -85,11 +112,10 @@ def lines(report: Document) -> list[str]:
     rows = [["subject", "data", "box AP", "mask AP", "mask AP50", "change of mask AP"]]
     for name, sets in report["accuracy"].items():
         for data_name, row in sets.items():
-            change = row.get("change")
-            percents = [
-                f"{100 * (value or 0):.2f}" for value in (row["box"]["ap"], row["mask"]["ap"], row["mask"]["ap50"])
-            ]
-            rows.append([name, data_name, *percents, f"{100 * change['mask_ap']:+.3f}" if change else ""])
+            values = (row["box"]["ap"], row["mask"]["ap"], row["mask"]["ap50"])
+            percents = ["-" if value is None else f"{100 * value:.2f}" for value in values]
+            change = f"{100 * row['change']['mask_ap']:+.3f}" if "change" in row else ""
+            rows.append([name, data_name, *percents, change])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
@@ -108,15 +134,27 @@ def server_predictions(address: str, dataset: CocoDataset) -> list[Prediction]:
     return predictions
 
 
-def _paths(arguments: AccuracyArguments) -> Iterator[tuple[str, Predictions]]:
-    """What predicts, by name: servers by their address, the rest on each engine."""
+def _ways(arguments: AccuracyArguments) -> Iterator[Way]:
+    """Each folder and checkpoint on each engine, float32 torch first, for the others' change; then the servers."""
     addresses = [target for target in arguments.targets if _is_address(target)]
     others = tuple(target for target in arguments.targets if not _is_address(target))
-    yield from ((address, partial(server_predictions, address)) for address in addresses)
+    engines = tuple(dict.fromkeys((REFERENCE, *arguments.engines)))
     common = Subject("", REFERENCE, 1, device_of(arguments.device), arguments.threads or usable_cpus())
+    reference = str(arguments.reference or (others[0] if others else ""))
+    extra = (reference,) if arguments.reference and reference not in others else ()
+    subjects = parse_subjects(others, engines, (1,), common) + parse_subjects(extra, (REFERENCE,), (1,), common)
+    for subject in subjects:
+        if not Path(subject.target).exists():
+            raise ConfigurationError("targets", f"expected trained weights, but the preset {subject.target} came")
+    torch_of = {subject.target: subject.name for subject in subjects if subject.engine == REFERENCE}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        for subject in write_graphs(parse_subjects(others, arguments.engines, (1,), common), Path(folder)):
-            yield subject.name, partial(collect_predictions, partial(_rows, open_runner(subject)))
+        for subject in write_graphs(subjects, Path(folder)):
+            predict = partial(collect_predictions, partial(_rows, open_runner(subject)))
+            names, digest = class_names(subject.target), source_sha256(subject)
+            yield Way(subject.name, predict, names, digest, torch_of[subject.target])
+    names = class_names(reference) if reference else STREET_CLASSES
+    for address in addresses:
+        yield Way(address, partial(server_predictions, address), names, "", torch_of.get(reference, ""))
 
 
 def _rows(runner: Runner, frames: list[RgbImage]) -> list[Detections]:
@@ -124,18 +162,11 @@ def _rows(runner: Runner, frames: list[RgbImage]) -> list[Detections]:
     return [row for frame in frames for row in runner.run([frame]).rows]
 
 
-def _with_changes(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Beside each engine's AP its difference from the same target's float32 torch, where that was measured."""
-    for name, sets in rows.items():
-        target, _, name_of_engine = name.rpartition("/")
-        reference = rows.get(f"{target}/{REFERENCE}", {})
-        for data_name, row in sets.items():
-            if name_of_engine != REFERENCE and data_name in reference:
-                base = reference[data_name]
-                row["change"] = {
-                    f"{kind}_ap": (row[kind]["ap"] or 0.0) - (base[kind]["ap"] or 0.0) for kind in ("box", "mask")
-                }
-    return rows
+def _change(row: dict[str, Any], reference: dict[str, Any] | None) -> dict[str, dict[str, float]]:
+    """The difference of AP from float32 torch; nothing for that itself and where it was not measured."""
+    if reference is None:
+        return {}
+    return {"change": {f"{kind}_ap": (row[kind]["ap"] or 0.0) - (reference[kind]["ap"] or 0.0) for kind in KINDS}}
 
 
 def _instance(found: FoundInstance) -> Instance:
@@ -160,11 +191,10 @@ def _check_names(answer: Answer, dataset: CocoDataset, address: str) -> None:
             )
 
 
-def _data_set(entry: str, first: int | None) -> tuple[str, CocoDataset]:
-    """``NAME=PATH``, or a path that is its own name."""
-    name, _, path = entry.rpartition("=")
-    dataset = CocoDataset(Path(path))
-    return name or Path(path).parent.name, dataset if first is None else dataset.first(first)
+def _named(entry: str) -> tuple[str, Path]:
+    """``NAME=PATH``, or a path that is named after its folder."""
+    name, mark, path = entry.partition("=")
+    return (name, Path(path)) if mark and not Path(entry).exists() else (Path(entry).parent.name, Path(entry))
 
 
 def _is_address(target: str) -> bool:

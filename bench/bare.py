@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from bench.child import Child
 from scene.image import network_input
@@ -15,6 +15,8 @@ from serve.models import Model
 Loop = Literal["engine", "path"]
 """``engine``: the network on prepared input, nothing else. ``path``: from the frame's bytes to the answer, as the
 server goes it, one frame after the other in one thread."""
+
+BARE_LOOPS: tuple[Loop, ...] = get_args(Loop)
 
 _START_S = 120.0
 

@@ -11,6 +11,7 @@ from scene.errors import DataError
 Answer = TypeVar("Answer")
 
 _END_S = 60.0
+_GONE = "its process ended without a word; the lines above may say why"
 
 
 class Child:
@@ -27,21 +28,19 @@ class Child:
         self._process.start()
         theirs.close()
 
-    @property
-    def pid(self) -> int:
-        """The process."""
-        return self._process.pid or 0
-
     def send(self, message: Any) -> None:
         """Tell it something that can be pickled."""
-        self._connection.send(message)
+        try:
+            self._connection.send(message)
+        except OSError as error:
+            raise DataError(f"{self._name}: {_GONE}") from error
 
     def receive(self, kind: type[Answer], timeout_s: float) -> Answer:
         """Its next answer, which must be of that type."""
         try:
             answer = self._connection.recv() if self._connection.poll(timeout_s) else "no answer came in time"
-        except EOFError:
-            answer = "its process ended without a word; the lines above may say why"
+        except (EOFError, OSError):
+            answer = _GONE
         if isinstance(answer, kind):
             return answer
         raise DataError(f"{self._name}: {answer}")
@@ -63,4 +62,10 @@ def _run(work: Callable[..., None], connection: Connection, arguments: tuple[Any
     except EOFError:  # the parent is gone
         return
     except Exception as error:  # whatever an engine raises: the parent says it in one sentence
-        connection.send((str(error).splitlines() or [type(error).__name__])[0])
+        connection.send(_sentence(error))
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"needs the package {error.name}: pip install 'streetmask[train,export]'"
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 from streetmask.command_line import Command, CommandLine
 
+_EVERYTHING = "bench,serve,client,train,export"
+
 COMMANDS: dict[tuple[str, ...], Command] = {
-    ("engine",): Command("Time networks and engines against each other.", "bench.engine:engine", "bench,serve,client"),
+    ("engine",): Command("Time networks and engines against each other.", "bench.engine:engine", _EVERYTHING),
     ("serve",): Command("Load a server with streams.", "bench.serving:serve", "bench,serve,client"),
     ("accuracy",): Command(
-        "Measure box and mask AP through the path that is timed.", "bench.accuracy:accuracy", "bench,serve,client,train"
+        "Measure box and mask AP through the path that is timed.", "bench.accuracy:accuracy", _EVERYTHING
     ),
     ("compare",): Command("Tell a change between two runs from noise.", "bench.compare:compare", "bench"),
     ("table",): Command("Write the tables of BENCHMARKS.md from runs.", "bench.table:table", "bench"),

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import tyro
 
 from bench.report import Document, read_document
-from bench.samples import CONFIDENCE, Ratio, ratio, ratio_of_ratios
+from bench.samples import CONFIDENCE, LEAST, Ratio, ratio, ratio_of_ratios, scaled_ratio
 from scene.errors import ConfigurationError, DataError
 
-_AP_NOISE = 1e-4
-"""AP has no noise on the same pictures; ties that sort otherwise move it by less than this."""
+_CLOCK_ONLY = "by the clock alone"
+_SAME_LOAD = 0.02
 
 
 @dataclass(frozen=True)
@@ -20,34 +20,51 @@ class CompareArguments:
     """Compare two runs of one kind; ends with status 1 where B is worse than A beyond noise and tolerance."""
 
     a: Annotated[Path, tyro.conf.Positional]
-    """The run before: file of its JSON."""
+    """The run before: the file that its --out wrote."""
     b: Annotated[Path, tyro.conf.Positional]
     """The run after."""
-    tolerance: float = 0.0
-    """Share by which B may be worse, though it is certain."""
+    tolerance: float = 0.02
+    """Share by which B may be worse, though its interval says that it is: launches of one program differ, too."""
+    ap_tolerance: float = 0.1
+    """Points of AP, of 100, by which B may be worse."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tolerance < 10:
-            raise ConfigurationError("tolerance", f"expected 0 or more and less than 10, but {self.tolerance} came")
+        for name, value in (("tolerance", self.tolerance), ("ap_tolerance", self.ap_tolerance)):
+            if not 0 <= value < 10:
+                raise ConfigurationError(name, f"expected 0 or more and less than 10, but {value} came")
 
 
 @dataclass(frozen=True)
 class Change:
-    """How one figure changed. ``ratio`` is B over A with its interval; ``better_low`` says that less is better."""
+    """How one figure changed: ``ratio`` is B over A with its interval, or for AP ``points`` is B less A.
+
+    What is ``judged`` by nothing but the clock depends on the machine's mood, and is shown but never a regression.
+    """
 
     name: str
-    ratio: Ratio
-    better_low: bool
     how: str
+    ratio: Ratio | None = None
+    points: float = 0.0
+    better_low: bool = True
+    judged: bool = True
 
-    def verdict(self, tolerance: float) -> str:
-        """ "better", "worse" or "no change": only what the whole interval says counts."""
-        worst, best = (
-            (self.ratio.low, self.ratio.high) if self.better_low else (1 / self.ratio.high, 1 / self.ratio.low)
-        )
-        if worst > 1 + tolerance:
-            return "worse"
-        return "better" if best < 1 else "no change"
+    def verdict(self, arguments: CompareArguments) -> str:
+        """ "worse", "better", "no change", or "not judged"; a ratio counts only with its whole interval."""
+        if self.ratio is None:
+            allowed = arguments.ap_tolerance
+            return "worse" if self.points < -allowed else "better" if self.points > allowed else "no change"
+        if not self.judged:
+            return "not judged"
+        limit = 1 + arguments.tolerance
+        slower, faster = self.ratio.low > limit, self.ratio.high < 1 / limit
+        worse, better = (slower, faster) if self.better_low else (faster, slower)
+        return "worse" if worse else "better" if better else "no change"
+
+    def __str__(self) -> str:
+        if self.ratio is None:
+            return f"{self.name}: {self.points:+.2f} points, {self.how}"
+        percents = [f"{100 * (value - 1):+.1f}" for value in (self.ratio.ratio, self.ratio.low, self.ratio.high)]
+        return f"{self.name}: {percents[0]} % ({percents[1]} to {percents[2]} %), {self.how}"
 
 
 def compare(arguments: CompareArguments) -> int:
@@ -57,14 +74,15 @@ def compare(arguments: CompareArguments) -> int:
         raise DataError(f"{arguments.a} is a run of bench {a['kind']}, {arguments.b} of bench {b['kind']}")
     for sentence in differences(a, b):
         print(f"note: {sentence}")
-    found = list(changes(a, b))
-    if not found:
+    figures = len(list(changes(a, b, CONFIDENCE)))
+    if not figures:
         raise DataError(f"{arguments.a} and {arguments.b} have no figure in common")
-    verdicts = [change.verdict(arguments.tolerance) for change in found]
+    confidence = 1 - (1 - CONFIDENCE) / figures  # of many figures one is else outside its interval by chance
+    found = list(changes(a, b, confidence))
+    verdicts = [change.verdict(arguments) for change in found]
     for change, verdict in zip(found, verdicts, strict=True):
-        interval = f"{100 * (change.ratio.low - 1):+.1f} to {100 * (change.ratio.high - 1):+.1f} %"
-        print(f"{verdict:10} {change.name}: {100 * (change.ratio.ratio - 1):+.1f} % ({interval}), {change.how}")
-    print(f"intervals hold the true change {CONFIDENCE:.0%} of the time")
+        print(f"{verdict:10} {change}")
+    print(f"intervals: all {figures} hold at {CONFIDENCE:.0%} together, for what varies within a run")
     return int("worse" in verdicts)
 
 
@@ -81,51 +99,66 @@ def differences(a: Document, b: Document) -> list[str]:
     return found + [f"in {name}, {text}" for name, run in (("A", a), ("B", b)) for text in run["warnings"]]
 
 
-def changes(a: Document, b: Document) -> Iterator[Change]:
+def changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
     """Every figure that both have."""
     if a["kind"] == "engine":
-        yield from _engine_changes(a, b)
+        yield from _engine_changes(a, b, confidence)
     elif a["kind"] == "serve":
-        yield from _serve_changes(a, b)
+        yield from _serve_changes(a, b, confidence)
     else:
         yield from _accuracy_changes(a, b)
 
 
-def _engine_changes(a: Document, b: Document) -> Iterator[Change]:
+def _engine_changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
     """Against the run's base where both have the same one: a machine that was slower as a whole then cancels out."""
     base = a["base"] if a["base"] == b["base"] else ""
     for name in _shared(a["subjects"], b["subjects"]):
         ours, theirs = (_total_ms(run, name) for run in (b, a))
-        if not ours or not theirs:
+        if min(len(ours), len(theirs)) < LEAST:
             continue
         if base and name != base:
-            paired = ratio_of_ratios((ours, _total_ms(b, base)), (theirs, _total_ms(a, base)))
-            yield Change(name, paired, True, f"against {base}")
+            found = ratio_of_ratios((ours, _total_ms(b, base)), (theirs, _total_ms(a, base)), confidence)
+            yield Change(name, f"against {base}", found)
         else:
-            yield Change(name, ratio(ours, theirs), True, "milliseconds, the machine's mood included")
+            yield Change(name, _CLOCK_ONLY, ratio(ours, theirs, confidence), judged=False)
 
 
-def _serve_changes(a: Document, b: Document) -> Iterator[Change]:
+def _serve_changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
+    """Ages of equal loads, and throughput; both against the bare loop of their run where both runs have one."""
+    bare = [run.get("throughput", {}).get("samples_bare_engine_fps", []) for run in (b, a)]
+    scaled = all(len(values) >= LEAST for values in bare)
     for name in _shared(a.get("loads", {}), b.get("loads", {})):
-        ours, theirs = (_samples(run["loads"][name], "samples_age_ms") for run in (b, a))
-        if ours and theirs:
-            yield Change(f"age under {name}", ratio(ours, theirs), True, "milliseconds, the machine's mood included")
-    for key in ("engine", "path"):
-        runs = [run.get("throughput", {}) for run in (b, a)]
-        if all(f"samples_bare_{key}_fps" in run for run in runs):
-            after, before = ((run["samples_served_fps"], run[f"samples_bare_{key}_fps"]) for run in runs)
-            yield Change("throughput", ratio_of_ratios(after, before), False, f"against the bare {key}")
+        runs = [run["loads"][name] for run in (b, a)]
+        ours, theirs = (_samples(run, "samples_age_ms") for run in runs)
+        if not _same_load(*runs) or min(len(ours), len(theirs)) < LEAST:
+            continue
+        if scaled:
+            periods = [[1000 / fps for fps in values] for values in bare]
+            found = scaled_ratio((ours, periods[0]), (theirs, periods[1]), confidence)
+            yield Change(f"age under {name}", "against the bare engine", found)
+        else:
+            yield Change(f"age under {name}", _CLOCK_ONLY, ratio(ours, theirs, confidence), judged=False)
+        shares = [100 * run["frames"].get("answered", 0) / max(1, run["frames"]["due"]) for run in runs]
+        yield Change(f"answered share under {name}", "of the frames that were due", points=shares[0] - shares[1])
+    if scaled:
+        served = [run["throughput"]["samples_served_fps"] for run in (b, a)]
+        found = ratio_of_ratios((served[0], bare[0]), (served[1], bare[1]), confidence)
+        yield Change("throughput", "against the bare engine", found, better_low=False)
+
+
+def _same_load(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
+    return bool(abs(ours["offered_fps"] / theirs["offered_fps"] - 1) < _SAME_LOAD)
 
 
 def _accuracy_changes(a: Document, b: Document) -> Iterator[Change]:
     for name in _shared(a["accuracy"], b["accuracy"]):
         for data in _shared(a["accuracy"][name], b["accuracy"][name]):
+            ours, theirs = (run["accuracy"][name][data] for run in (b, a))
+            same = all(ours[key] == theirs[key] for key in ("data_sha256", "images"))
+            how = "on the same pictures" if same else "ON OTHER PICTURES"
             for kind in ("box", "mask"):
-                theirs, ours = (run["accuracy"][name][data][kind]["ap"] or 0.0 for run in (a, b))
-                moved = 1.0 if abs(ours - theirs) <= _AP_NOISE or not theirs else ours / theirs
-                yield Change(
-                    f"{name} {kind} AP on {data}", Ratio(moved, moved, moved), False, "same pictures, no noise"
-                )
+                points = 100 * ((ours[kind]["ap"] or 0.0) - (theirs[kind]["ap"] or 0.0))
+                yield Change(f"{name} {kind} AP on {data}", how, points=points)
 
 
 def _shared(a: dict[str, Any], b: dict[str, Any]) -> list[str]:

@@ -1,10 +1,10 @@
 """``bench engine``: networks and engines against each other, interleaved, with every sample kept."""
 
 import random
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Annotated, Any, Protocol
@@ -15,13 +15,22 @@ from numpy.typing import NDArray
 
 from bench.frames import load_frames
 from bench.machine import Watch
-from bench.report import Document, document, emit
+from bench.report import Document, document, emit, prepare_out
 from bench.runners import stacked
-from bench.samples import paired_ratio, summary, totals
-from bench.subjects import EngineName, Subject, graph_file, input_size_hw, parse_subjects, write_graphs
+from bench.samples import LEAST, paired_ratio, summary, totals
+from bench.subjects import (
+    EngineName,
+    Subject,
+    graph_file,
+    input_size_hw,
+    parse_subjects,
+    source_sha256,
+    write_graphs,
+)
 from bench.worker import Ended, Loaded, Sample, Worker
-from scene.errors import ConfigurationError
+from scene.errors import ConfigurationError, DataError
 from serve.settings import usable_cpus
+from streetmask.command_line import INTERRUPTED
 
 _STEADY_CALLS = 5
 _STEADY = 0.05
@@ -43,8 +52,8 @@ class EngineArguments:
     rounds: int = 100
     """Calls of each subject that are kept."""
     instances: int | None = None
-    """Instances that enter masks and pasting, forced; those above the drawing thresholds without it. A model folder's
-    graph always assembles all its rows, and only pasting is forced."""
+    """Instances that enter masks and pasting, forced; all rows and those above the drawing thresholds without it. A
+    graph is then written anew from a model folder's checkpoint, as the folder's own has a fixed number of rows."""
     frames: str | None = None
     """Video or folder of pictures to show; generated streets without it."""
     frame_count: int = 24
@@ -64,9 +73,9 @@ class EngineArguments:
         _require("targets", bool(self.targets), "one or more", self.targets)
         _require("engines", bool(self.engines), "one or more", self.engines)
         _require("batch", bool(self.batch) and min(self.batch) >= 1, "1 or more", self.batch)
-        _require("rounds", self.rounds >= 2, "2 or more", self.rounds)
+        _require("rounds", self.rounds >= LEAST, f"{LEAST} or more", self.rounds)
         _require("frame_count", self.frame_count >= 1, "1 or more", self.frame_count)
-        _require("instances", self.instances is None or 0 <= self.instances <= 1000, "0 to 1000", self.instances)
+        _require("instances", self.instances is None or 1 <= self.instances <= 1000, "1 to 1000", self.instances)
         _require("threads", 0 <= self.threads <= 1024, "0 to 1024", self.threads)
 
 
@@ -102,44 +111,40 @@ class Course:
         return {"total": [round(sample.total_ms, 4) for sample in self.samples], **rows}
 
 
-def engine(arguments: EngineArguments) -> None:
-    """Run the measurement, print its tables, and end in one line of JSON."""
-    common = Subject(
-        "", "onnxruntime", 1, device_of(arguments.device), arguments.threads or usable_cpus(), arguments.instances
-    )
-    subjects = parse_subjects(arguments.targets, arguments.engines, arguments.batch, common)
-    base = _base(subjects, arguments.base)
-    frames = load_frames(arguments.frames, arguments.frame_count, arguments.size)
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        path = Path(folder) / "frames.npy"
-        np.save(path, frames)
-        subjects = write_graphs(subjects, Path(folder) / "graphs")
-        watch = Watch()
-        found = _measure(subjects, path, len(frames), arguments, watch)
-        splits = {} if found.partial else _splits(subjects, frames)
-    rows = {subject.name: _subject_report(subject, found, base, splits) for subject in subjects}
-    settings = {
-        "rounds": arguments.rounds,
-        "frames": arguments.frames or "generated",
-        "frame_size": [frames.shape[2], frames.shape[1]],
-        "frame_count": len(frames),
-        "instances": arguments.instances,
-        "threads": common.threads,
-        "device": common.device,
-        "seed": arguments.seed,
-    }
-    report = document("engine", watch, settings, found.partial, base=base, subjects=rows)
-    print(*lines(report), sep="\n")
-    emit(report, arguments.out)
-
-
 @dataclass
-class _Found:
-    courses: dict[str, Course]
+class Found:
+    """What a run came to so far; ``error`` is why it ended early, "stopped" for Ctrl-C."""
+
+    courses: dict[str, Course] = field(default_factory=dict)
     loaded: dict[str, Loaded] = field(default_factory=dict)
     ended: dict[str, Ended] = field(default_factory=dict)
-    device_peak_bytes: dict[str, int | None] = field(default_factory=dict)
-    partial: bool = False
+    splits: dict[str, dict[str, float]] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    stopped: bool = False
+
+
+def engine(arguments: EngineArguments) -> int:
+    """Run the measurement, print its tables, and end in one line of JSON; the exit status."""
+    common = Subject("", "onnxruntime", 1, device_of(arguments.device), arguments.threads or usable_cpus())
+    common = replace(common, instances=arguments.instances)
+    subjects = parse_subjects(arguments.targets, arguments.engines, arguments.batch, common)
+    _check_base(subjects, arguments.base)
+    prepare_out(arguments.out)
+    frames = load_frames(arguments.frames, arguments.frame_count, arguments.size)
+    watch, found = Watch(common.device), Found()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        try:
+            path = Path(folder) / "frames.npy"
+            np.save(path, frames)
+            subjects = write_graphs(subjects, Path(folder) / "graphs")
+            _measure(subjects, path, len(frames), arguments, watch, found)
+            _split(subjects, frames, found)
+        except KeyboardInterrupt:
+            found.stopped = True
+    report = _report(subjects, frames, arguments, watch, found)
+    print(*lines(report), sep="\n")
+    emit(report, arguments.out)
+    return INTERRUPTED if found.stopped else int(not found.courses)
 
 
 def interleave(
@@ -173,7 +178,7 @@ def lines(report: Document) -> list[str]:
     heads = ["subject", "total", "p95", "max", "prepare", "graph", "network", "nms", "masks", "paste", "to base"]
     rows = [heads]
     for name, subject in report["subjects"].items():
-        if not subject["samples_ms"]["total"]:
+        if "ratio_to_base" not in subject:
             continue
         a_frame = subject["summary_ms_a_frame"]
         stages = {**{stage: row["median"] for stage, row in a_frame.items()}, **subject.get("graph_split_ms", {})}
@@ -187,44 +192,83 @@ def lines(report: Document) -> list[str]:
     return ["milliseconds a frame (median; total also p95 and maximum)", *text]
 
 
-def _measure(subjects: list[Subject], path: Path, frame_count: int, arguments: EngineArguments, watch: Watch) -> _Found:
-    found = _Found({subject.name: Course(subject.batch) for subject in subjects})
-    with _workers(subjects, path, found) as workers:
-        try:
-            for name, worker in workers.items():
-                course = found.courses[name]
-                course.warmup_calls = warm_up(
-                    lambda number, worker=worker, course=course: (  # type: ignore[misc]  # bound where it is made
-                        worker.play(_numbers(number, course.batch, frame_count)).total_ms
-                    )
-                )
-            interleave(workers, found.courses, arguments.rounds, frame_count, random.Random(arguments.seed))
-        except KeyboardInterrupt:
-            found.partial = True
-        for name, worker in workers.items():
-            found.device_peak_bytes[name] = worker.device_peak_bytes
-            if not found.partial:
-                found.ended[name] = worker.end()
-                watch.add_process(found.ended[name].cpu_s)
-    return found
-
-
-@contextmanager
-def _workers(subjects: Sequence[Subject], path: Path, found: _Found) -> Iterator[dict[str, Worker]]:
-    """One loaded after the other, so that none's loading time is another's."""
+def _measure(
+    subjects: list[Subject], path: Path, frame_count: int, arguments: EngineArguments, watch: Watch, found: Found
+) -> None:
+    """Load, warm up and interleave; a subject that cannot is left out with its sentence, the others go on."""
     workers: dict[str, Worker] = {}
     try:
         for subject in subjects:
             print(f"loading {subject.name}", flush=True)
             workers[subject.name] = Worker(subject, path)
-            found.loaded[subject.name] = workers[subject.name].loaded()
-        yield workers
+            try:
+                _load(subject, workers[subject.name], frame_count, found)
+            except DataError as error:
+                print(error, file=sys.stderr)
+                found.errors[subject.name] = str(error)
+                workers.pop(subject.name).kill()
+        watch.lap()
+        _interleave_all(workers, frame_count, arguments, found)
+        watch.lap()
+        found.ended |= {name: worker.end() for name, worker in workers.items() if not found.stopped}
     finally:
         for worker in workers.values():
             worker.kill()
 
 
-def _subject_report(subject: Subject, found: _Found, base: str, splits: dict[str, dict[str, float]]) -> dict[str, Any]:
+def _load(subject: Subject, worker: Worker, frame_count: int, found: Found) -> None:
+    loaded = worker.loaded()
+    calls = warm_up(lambda number: worker.play(_numbers(number, subject.batch, frame_count)).total_ms)
+    found.loaded[subject.name] = loaded
+    found.courses[subject.name] = Course(subject.batch, calls)
+
+
+def _interleave_all(workers: dict[str, Worker], frame_count: int, arguments: EngineArguments, found: Found) -> None:
+    """All rounds; Ctrl-C or a subject that fails ends them, and what was measured until then is kept."""
+    try:
+        interleave(workers, found.courses, arguments.rounds, frame_count, random.Random(arguments.seed))
+    except KeyboardInterrupt:
+        found.stopped = True
+    except DataError as error:
+        found.errors["rounds"] = str(error)
+
+
+def _split(subjects: list[Subject], frames: NDArray[np.uint8], found: Found) -> None:
+    """Divide every fused graph, where the package that reads graphs is installed."""
+    if found.stopped:
+        return
+    try:
+        from bench.graph_split import graph_split  # noqa: PLC0415 - needs onnx
+    except ModuleNotFoundError:
+        return
+    for subject in subjects:
+        path = graph_file(subject)
+        if path is not None and subject.name in found.courses:
+            batch = stacked(list(frames[: subject.batch]), input_size_hw(subject))
+            found.splits[subject.name] = graph_split(path, batch, subject.threads)
+
+
+def _report(
+    subjects: list[Subject], frames: NDArray[np.uint8], arguments: EngineArguments, watch: Watch, found: Found
+) -> Document:
+    measured = [subject for subject in subjects if subject.name in found.courses]
+    base = arguments.base if arguments.base in found.courses else next(iter(found.courses), "")
+    settings = {
+        "rounds": arguments.rounds,
+        "frames": arguments.frames or "generated",
+        "frame_size": [frames.shape[2], frames.shape[1]],
+        "frame_count": len(frames),
+        "instances": arguments.instances,
+        "threads": arguments.threads or usable_cpus(),
+        "device": arguments.device,
+        "seed": arguments.seed,
+    }
+    rows = {subject.name: _subject_report(subject, found, base) for subject in measured}
+    partial = found.stopped or bool(found.errors)
+    return document("engine", watch, settings, partial, base=base, subjects=rows, errors=found.errors)
+
+
+def _subject_report(subject: Subject, found: Found, base: str) -> dict[str, Any]:
     course, loaded, ended = found.courses[subject.name], found.loaded[subject.name], found.ended.get(subject.name)
     samples_ms = course.milliseconds()
     a_frame = {stage: [value / subject.batch for value in values] for stage, values in samples_ms.items()}
@@ -232,46 +276,32 @@ def _subject_report(subject: Subject, found: _Found, base: str, splits: dict[str
         "target": subject.target,
         "engine": subject.engine,
         "batch": subject.batch,
+        "device": subject.device,
+        "source_sha256": source_sha256(subject),
         "load_ms": round(loaded.load_ms, 1),
         "first_call_ms": round(loaded.first_call_ms, 1),
         "warmup_calls": course.warmup_calls,
         "rows_a_frame": _mean([sample.rows / subject.batch for sample in course.samples]),
         "pasted_a_frame": _mean([sample.pasted / subject.batch for sample in course.samples]),
         "host_peak_bytes": ended.host_peak_bytes if ended else None,
-        "device_peak_bytes": found.device_peak_bytes[subject.name],
+        "device_peak_bytes": ended.device_peak_bytes if ended else None,
         "summary_ms_a_frame": totals(a_frame),
         "samples_ms": samples_ms,
     }
-    if subject.name in splits:
+    if subject.name in found.splits:
         graph_ms = summary(a_frame["graph"])["median"]
-        report["graph_split_ms"] = {stage: share * graph_ms for stage, share in splits[subject.name].items()}
-    if course.samples:
+        report["graph_split_ms"] = {stage: share * graph_ms for stage, share in found.splits[subject.name].items()}
+    if len(course.samples) >= LEAST:
         base_course = found.courses[base]
         base_ms = [value / base_course.batch for value in base_course.milliseconds()["total"]]
-        report["ratio_to_base"] = paired_ratio(a_frame["total"], base_ms).__dict__
+        report["ratio_to_base"] = asdict(paired_ratio(a_frame["total"], base_ms))
     return report
 
 
-def _splits(subjects: list[Subject], frames: NDArray[np.uint8]) -> dict[str, dict[str, float]]:
-    """Of every fused graph, where the package that reads graphs is installed."""
-    try:
-        from bench.graph_split import graph_split  # noqa: PLC0415 - needs onnx
-    except ModuleNotFoundError:
-        return {}
-    splits = {}
-    for subject in subjects:
-        path = graph_file(subject)
-        if path is not None:
-            batch = stacked(list(frames[: subject.batch]), input_size_hw(subject))
-            splits[subject.name] = graph_split(path, batch, subject.threads)
-    return splits
-
-
-def _base(subjects: list[Subject], asked: str) -> str:
+def _check_base(subjects: list[Subject], asked: str) -> None:
     names = [subject.name for subject in subjects]
     if asked and asked not in names:
         raise ConfigurationError("base", f"expected one of {', '.join(names)}, but {asked} came")
-    return asked or names[0]
 
 
 def _numbers(number: int, batch: int, frame_count: int) -> tuple[int, ...]:

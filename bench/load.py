@@ -5,6 +5,7 @@ and so leaves out the worst ("coordinated omission"). Here every frame has its d
 counts from then, even when the generator itself could not send it in time.
 """
 
+import math
 import threading
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ from scene.errors import StreetMaskError
 from serve.answer import Answer
 from serve.client import Received
 from serve.frame import EncodedFrame
-from serve.stream import Drop, Failure
+from serve.stream import Failure
 
 Arrivals = Literal["constant", "poisson"]
 
@@ -71,32 +72,36 @@ Exchange = Callable[[Iterable[EncodedFrame]], Generator[Received, None, None]]
 
 
 class Outcome(NamedTuple):
-    """What became of one frame. ``latency_ms`` from its due time until its reply; ``late_ms`` from its due time until
-    it was sent, which is the generator's own delay; ``kind`` "answered", "dropped", "failed" or "unanswered"."""
+    """What became of one frame. ``latency_ms`` from its due time until its reply, which was read at ``at_s``;
+    ``late_ms`` from its due time until it was sent, which is the generator's own delay or the connection's; ``kind``
+    "answered", "dropped", "failed", "unanswered", or "unsent" for a frame that was due and could not be sent."""
 
     kind: str
-    latency_ms: float
-    late_ms: float
+    latency_ms: float = 0.0
+    late_ms: float = 0.0
+    at_s: float = 0.0
     detail: str = ""
     stages_ms: dict[str, float] | None = None
 
 
 @dataclass
 class StreamLog:
-    """One stream: its rate, when each frame was due and sent, and what became of it, by frame number."""
+    """One stream: its rate, when each frame was due and sent, and what became of it, by frame number.
+
+    ``ended_s`` is when the load was cut off, if it was: what was due later was never asked for.
+    """
 
     rate: float
     due_s: list[float] = field(default_factory=list)
     sent_s: list[float] = field(default_factory=list)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     error: str = ""
+    ended_s: float = math.inf
 
     def all_outcomes(self) -> list[Outcome]:
-        """Every frame that was sent, in order; one without a reply is "unanswered"."""
-        return [
-            self.outcomes.get(number, Outcome("unanswered", float("nan"), self._late_ms(number)))
-            for number in range(len(self.sent_s))
-        ]
+        """Of every frame that was due, in order, whether it could be sent or not."""
+        due = sum(due_s <= self.ended_s for due_s in self.due_s)
+        return [self._outcome(number) for number in range(due)]
 
     def note(self, received: Received, now_s: float) -> None:
         """Write down a reply that was read now."""
@@ -104,11 +109,18 @@ class StreamLog:
         latency_ms, late_ms = (now_s - self.due_s[number]) * 1000, self._late_ms(number)
         if isinstance(outcome, Answer):
             times = {name.removesuffix("_ms"): value for name, value in outcome.times.__dict__.items()}
-            self.outcomes[number] = Outcome("answered", latency_ms, late_ms, stages_ms=times)
+            self.outcomes[number] = Outcome("answered", latency_ms, late_ms, now_s, stages_ms=times)
         elif isinstance(outcome, Failure):
-            self.outcomes[number] = Outcome("failed", latency_ms, late_ms, outcome.code.value)
+            self.outcomes[number] = Outcome("failed", latency_ms, late_ms, now_s, outcome.code.value)
         else:
-            self.outcomes[number] = Outcome("dropped", latency_ms, late_ms, Drop(outcome).value)
+            self.outcomes[number] = Outcome("dropped", latency_ms, late_ms, now_s, outcome.value)
+
+    def _outcome(self, number: int) -> Outcome:
+        if number in self.outcomes:
+            return self.outcomes[number]
+        if number < len(self.sent_s):
+            return Outcome("unanswered", late_ms=self._late_ms(number))
+        return Outcome("unsent")
 
     def _late_ms(self, number: int) -> float:
         return (self.sent_s[number] - self.due_s[number]) * 1000
@@ -143,8 +155,14 @@ def drive(
         replies.close()
 
 
-def run_load(exchanges: list[Exchange], frames: list[EncodedFrame], plan: LoadPlan) -> tuple[list[StreamLog], bool]:
-    """All streams at once, one thread each; whether all went to the end: Ctrl-C stops them and keeps their logs."""
+def run_load(
+    exchanges: list[Exchange], frames: list[EncodedFrame], plan: LoadPlan, cancel: Callable[[], None]
+) -> tuple[list[StreamLog], bool]:
+    """All streams at once, one thread each; whether all went to the end.
+
+    Ctrl-C, or a server that leaves frames unanswered long after the last one was due, ends the load by ``cancel``,
+    which must make every exchange end; what was logged until then is kept.
+    """
     clock, stop, rng = WallClock(), threading.Event(), np.random.default_rng(plan.seed)
     start_s = clock.now() + _HEAD_START_S
     logs = [StreamLog(rate) for rate in plan.rates]
@@ -157,36 +175,60 @@ def run_load(exchanges: list[Exchange], frames: list[EncodedFrame], plan: LoadPl
         threads.append(threading.Thread(target=drive, args=(exchange, turned, due_s, log, clock, stop), daemon=True))
     for thread in threads:
         thread.start()
+    whole = _join(threads, clock, start_s + plan.seconds + _PATIENCE_S)
+    if not whole:
+        ended_s = clock.now()
+        for log in logs:
+            log.ended_s = min(ended_s, start_s + plan.seconds + 1 / log.rate)
+        stop.set()
+        cancel()
+        _join(threads, clock, clock.now() + _PATIENCE_S)
+    return logs, whole
+
+
+def _join(threads: list[threading.Thread], clock: Clock, until_s: float) -> bool:
+    """Whether all ended in time and without Ctrl-C."""
     try:
         for thread in threads:
-            thread.join(max(0.0, start_s + plan.seconds + _PATIENCE_S - clock.now()))
+            thread.join(max(0.0, until_s - clock.now()))
     except KeyboardInterrupt:
-        stop.set()
-        return logs, False
-    return logs, True
+        return False
+    return not any(thread.is_alive() for thread in threads)
 
 
-def load_report(logs: list[StreamLog], seconds: float) -> dict[str, Any]:
-    """What a load came to: counts by outcome, throughput, age, fairness, and the server's own stages."""
+def load_report(logs: list[StreamLog]) -> dict[str, Any]:
+    """What a load came to: counts by outcome, throughput, age, fairness, and the server's own stages.
+
+    Rates are over the time in which frames were due: an answer that came later counts as answered, not as throughput.
+    """
     outcomes = [outcome for log in logs for outcome in log.all_outcomes()]
-    answered = [outcome for outcome in outcomes if outcome.kind == "answered"]
+    answered = sorted((outcome for outcome in outcomes if outcome.kind == "answered"), key=lambda row: row.at_s)
+    start_s, end_s = _window(logs)
+    seconds = max(end_s - start_s, 1e-9)
     stages: dict[str, list[float]] = {}
     for outcome in answered:
         for name, spent_ms in (outcome.stages_ms or {}).items():
             stages.setdefault(name, []).append(round(spent_ms, 3))
     return {
-        "offered_fps": round(sum(log.rate for log in logs), 3),
-        "answered_fps": round(len(answered) / seconds, 3),
-        "frames": dict(Counter(outcome.kind for outcome in outcomes), sent=len(outcomes)),
+        "offered_fps": round(len(outcomes) / seconds, 3),
+        "answered_fps": round(sum(outcome.at_s <= end_s for outcome in answered) / seconds, 3),
+        "frames": dict(Counter(outcome.kind for outcome in outcomes), due=len(outcomes)),
         "reasons": dict(Counter(outcome.detail for outcome in outcomes if outcome.detail)),
         "age_ms": summary([outcome.latency_ms for outcome in answered]),
         "samples_age_ms": [round(outcome.latency_ms, 3) for outcome in answered],
-        "late_ms": summary([outcome.late_ms for outcome in outcomes]),
+        "late_ms": summary([outcome.late_ms for outcome in outcomes if outcome.kind != "unsent"]),
         "server_ms": totals(stages),
         "fairness": round(jain([_answered_share(log) for log in logs]), 4),
         "streams": [_stream_report(log) for log in logs],
         "errors": [log.error for log in logs if log.error],
     }
+
+
+def _window(logs: list[StreamLog]) -> tuple[float, float]:
+    """From the first frame due until one period after the last, or until the load was cut off."""
+    firsts = [log.due_s[0] for log in logs if log.due_s]
+    lasts = [min(log.due_s[-1] + 1 / log.rate, log.ended_s) for log in logs if log.due_s]
+    return (min(firsts), max(lasts)) if firsts else (0.0, 0.0)
 
 
 def _paced(frames: list[EncodedFrame], log: StreamLog, clock: Clock, stop: threading.Event) -> Iterator[EncodedFrame]:
@@ -207,6 +249,6 @@ def _stream_report(log: StreamLog) -> dict[str, Any]:
     outcomes = log.all_outcomes()
     return {
         "rate": log.rate,
-        "frames": dict(Counter(outcome.kind for outcome in outcomes), sent=len(outcomes)),
+        "frames": dict(Counter(outcome.kind for outcome in outcomes), due=len(outcomes)),
         "age_ms": summary([outcome.latency_ms for outcome in outcomes if outcome.kind == "answered"]),
     }

@@ -30,37 +30,43 @@ class State:
     busy_s: float
     stolen_s: float
     total_s: float
+    cpu_throttles: int = 0
     gpu_mhz: float | None = None
     gpu_c: float | None = None
     gpu_throttled: str = ""
 
 
 class Watch:
-    """Reads the machine when made and again for the report, and says what would spoil a comparison."""
+    """Reads the machine while it is measured on, and says what would spoil a comparison.
 
-    def __init__(self) -> None:
-        self._before = read_state()
-        self._ours_s = 0.0
-        self._own_before_s = _own_cpu_s()
+    ``lap`` is called when the measured work is warm and again right behind it, not when the machine has gone idle.
+    CPU time of children is ours as soon as they are joined.
+    """
 
-    def add_process(self, cpu_s: float) -> None:
-        """Count a worker's CPU time as ours: it ends before the report."""
-        self._ours_s += cpu_s
+    def __init__(self, device: str = "cpu") -> None:
+        self._gpu = int(device.partition(":")[2] or 0)
+        self._first = read_state(self._gpu)
+        self._own_s = _own_cpu_s()
+        self._laps: list[State] = []
+
+    def lap(self) -> None:
+        """Read clock and heat now, at work."""
+        self._laps.append(read_state(self._gpu))
 
     def report(self) -> dict[str, Any]:
         """``machine``, ``before``, ``after``, ``meanwhile`` and ``warnings`` for a run's document."""
-        after = read_state()
-        passed_s = max(after.total_s - self._before.total_s, 1e-9)
-        ours_s = self._ours_s + _own_cpu_s() - self._own_before_s
-        others = max(0.0, after.busy_s - self._before.busy_s - ours_s) / passed_s
-        stolen = max(0.0, after.stolen_s - self._before.stolen_s) / passed_s
-        meanwhile = {"others_cpu_share": round(others, 4), "stolen_cpu_share": round(stolen, 4)}
+        last = read_state(self._gpu)
+        passed_s = max(last.total_s - self._first.total_s, 1e-9)
+        ours_s = _own_cpu_s() - self._own_s
+        others = max(0.0, last.busy_s - self._first.busy_s - ours_s) / passed_s
+        stolen = max(0.0, last.stolen_s - self._first.stolen_s) / passed_s
+        laps = self._laps or [self._first, last]
         return {
-            "machine": describe(),
-            "before": _reading(self._before),
-            "after": _reading(after),
-            "meanwhile": meanwhile,
-            "warnings": warnings(self._before, after, others, stolen),
+            "machine": describe(self._gpu),
+            "before": _reading(laps[0]),
+            "after": _reading(laps[-1]),
+            "meanwhile": {"others_cpu_share": round(others, 4), "stolen_cpu_share": round(stolen, 4)},
+            "warnings": warnings(laps[0], laps[-1], others, stolen),
         }
 
 
@@ -76,6 +82,8 @@ def warnings(before: State, after: State, others: float, stolen: float) -> list[
     throttled = after.gpu_throttled or before.gpu_throttled
     if throttled:
         found.append(f"the GPU was throttled: {throttled}")
+    if after.cpu_throttles > before.cpu_throttles:
+        found.append(f"the CPU was throttled by its heat {after.cpu_throttles - before.cpu_throttles} times")
     if others > _OTHERS_SHARE:
         found.append(f"other programs took {others:.0%} of the CPUs' time: compare ratios, not milliseconds")
     if stolen > _CLOCK_MOVED:
@@ -83,7 +91,7 @@ def warnings(before: State, after: State, others: float, stolen: float) -> list[
     return found
 
 
-def read_state() -> State:
+def read_state(gpu: int = 0) -> State:
     """Clock, heat and times, now."""
     times = psutil.cpu_times()
     total_s = float(sum(times)) - float(getattr(times, "guest", 0.0)) - float(getattr(times, "guest_nice", 0.0))
@@ -96,34 +104,24 @@ def read_state() -> State:
         busy_s=total_s - idle_s - stolen_s,
         stolen_s=stolen_s,
         total_s=total_s,
-        **_gpu_state(),
+        cpu_throttles=_cpu_throttles(),
+        **_gpu_state(gpu),
     )
 
 
 @cache
-def describe() -> dict[str, Any]:
+def describe(gpu: int = 0) -> dict[str, Any]:
     """Hardware, versions and commit."""
     return {
         "cpu": _cpu_name(),
         "cpus": usable_cpus(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpu": _gpu_name(),
+        **_gpu_names(gpu),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "commit": _commit(),
     }
-
-
-def gpu_memory_bytes(pid: int) -> int | None:
-    """What a process holds on the first GPU; None without a GPU."""
-    with suppress(Exception):  # no driver, no library, no permission: all the same here
-        import pynvml  # noqa: PLC0415 - only where there is a GPU
-
-        handle = _gpu()
-        rows = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-        return next((int(row.usedGpuMemory) for row in rows if row.pid == pid and row.usedGpuMemory), None)
-    return None
 
 
 def _reading(state: State) -> dict[str, Any]:
@@ -157,18 +155,27 @@ def _cpu_celsius() -> float | None:
     return max(readings) if readings else None
 
 
-def _gpu() -> Any:
+def _cpu_throttles() -> int:
+    """How often the cores were slowed down by their heat since the start, where Linux tells."""
+    count = 0
+    for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/core_throttle_count"):
+        with suppress(OSError, ValueError):
+            count += int(path.read_text())
+    return count
+
+
+def _gpu_handle(index: int) -> Any:
     import pynvml  # noqa: PLC0415 - only where there is a GPU
 
     pynvml.nvmlInit()
-    return pynvml.nvmlDeviceGetHandleByIndex(0)
+    return pynvml.nvmlDeviceGetHandleByIndex(index)
 
 
-def _gpu_state() -> dict[str, Any]:
+def _gpu_state(index: int) -> dict[str, Any]:
     with suppress(Exception):  # no driver, no library, no permission: all the same here
         import pynvml  # noqa: PLC0415 - only where there is a GPU
 
-        handle = _gpu()
+        handle = _gpu_handle(index)
         reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
         harmless = pynvml.nvmlClocksThrottleReasonGpuIdle | pynvml.nvmlClocksThrottleReasonApplicationsClocksSetting
         return {
@@ -179,12 +186,13 @@ def _gpu_state() -> dict[str, Any]:
     return {}
 
 
-def _gpu_name() -> str | None:
+def _gpu_names(index: int) -> dict[str, str | None]:
     with suppress(Exception):  # no driver, no library: no GPU
         import pynvml  # noqa: PLC0415 - only where there is a GPU
 
-        return str(pynvml.nvmlDeviceGetName(_gpu()))
-    return None
+        name = str(pynvml.nvmlDeviceGetName(_gpu_handle(index)))
+        return {"gpu": name, "gpu_driver": str(pynvml.nvmlSystemGetDriverVersion())}
+    return {"gpu": None}
 
 
 def _version(package: str) -> str | None:

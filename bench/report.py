@@ -28,6 +28,13 @@ def document(kind: Kind, watch: Watch, settings: dict[str, Any], partial: bool, 
     }
 
 
+def prepare_out(out: Path | None) -> None:
+    """Make sure that the run's file can be written before anything is measured for it."""
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.open("a").close()
+
+
 def emit(found: Document, out: Path | None) -> None:
     """Print the document as the last line of stdout; with ``out`` the samples go only into that file."""
     for warning in found["warnings"]:
@@ -35,10 +42,9 @@ def emit(found: Document, out: Path | None) -> None:
     if found["partial"]:
         print("warning: stopped early; what was measured is kept, marked partial", file=sys.stderr)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(found) + "\n")
+        out.write_text(json.dumps(found, allow_nan=False) + "\n")
         found = _without_samples(found)
-    print(json.dumps(found), flush=True)
+    print(json.dumps(found, allow_nan=False), flush=True)
 
 
 def read_document(path: Path) -> Document:

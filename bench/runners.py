@@ -166,7 +166,7 @@ class TorchRunner:
             self._torch.autocast(self._device.type, self._torch.bfloat16, enabled=self._bfloat16),
         ):
             outputs = self._infer(batch)
-        outputs = type(outputs)(*(tensor.float() for tensor in outputs))
+            outputs = type(outputs)(*(tensor.float() for tensor in outputs))
         with clock.stage("nms"):
             found = self._suppress(outputs)
         with clock.stage("masks"):

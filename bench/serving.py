@@ -1,32 +1,35 @@
 """``bench serve``: what streams get from a server, under load, at its limit and beyond it."""
 
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from http.client import HTTPException
+from itertools import cycle, takewhile
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import psutil
 
-from bench.bare import BareLoop
+from bench.bare import BARE_LOOPS, BareLoop, Loop
 from bench.frames import load_frames
 from bench.load import ANY_IN_FLIGHT, Arrivals, Exchange, LoadPlan, load_report, run_load
 from bench.machine import Watch
-from bench.report import document, emit
-from bench.samples import paired_ratio
-from scene.errors import ConfigurationError
-from serve.answer import Options
+from bench.report import document, emit, prepare_out
+from bench.samples import LEAST, paired_ratio
+from scene.errors import ConfigurationError, ServerError, StreetMaskError
+from serve.answer import Answer
 from serve.client import NONE_DROPPED, Client
 from serve.frame import EncodedFrame
 from serve.settings import usable_cpus
+from streetmask.command_line import INTERRUPTED
 from streetmask.server_process import server_process
 
-_DROPPED_SHARE = 0.01
+_LOST_SHARE = 0.01
 _SWEEP_STEPS = 6
 _CLOSED_STREAMS = 2
 _WINDOW_S = 2.0
@@ -43,8 +46,8 @@ class ServeArguments:
     """Model folder to start a server with on this machine, instead."""
     streams: int = 1
     """Streams at a time."""
-    rate: float = 25.0
-    """Frames per second of each."""
+    rate: tuple[float, ...] = (25.0,)
+    """Frames per second of each stream: one for all, or as many as there are streams."""
     arrivals: Arrivals = "constant"
     """Frames due evenly, or at random moments of the same mean rate."""
     seconds: float = 10.0
@@ -57,7 +60,7 @@ class ServeArguments:
     """Further loads, as multiples of the throughput that the server reaches."""
     bare: bool = False
     """Compare that throughput with the engine called in a loop; needs --spawn."""
-    windows: int = 8
+    windows: int = 12
     """Turns of two seconds that served and bare take in that comparison."""
     frames: str | None = None
     """Video or folder of pictures to send; generated streets without it."""
@@ -78,152 +81,169 @@ class ServeArguments:
         _require("server", bool(self.server) != (self.spawn is not None), "either --server or --spawn", self.server)
         _require("bare", not self.bare or self.spawn is not None, "--spawn beside it", self.bare)
         _require("streams", 1 <= self.streams <= 256, "1 to 256", self.streams)
-        _require("rate", 0 < self.rate <= 1000, "more than 0 and at most 1000", self.rate)
+        _require("rate", len(self.rate) in (1, self.streams), "one, or one for each stream", self.rate)
+        _require("rate", all(0 < rate <= 1000 for rate in self.rate), "more than 0 and at most 1000", self.rate)
+        _require("frame_count", self.frame_count >= 1, "1 or more", self.frame_count)
         _require("seconds", 0 < self.seconds <= 3600, "more than 0 and at most 3600", self.seconds)
         _require("bound_ms", self.bound_ms > 0, "more than 0", self.bound_ms)
         _require("overload", all(0 < times <= 20 for times in self.overload), "more than 0, at most 20", self.overload)
-        _require("windows", 2 <= self.windows <= 1000, "2 to 1000", self.windows)
+        _require("windows", LEAST <= self.windows <= 1000, f"{LEAST} to 1000", self.windows)
         _require("jpeg_quality", 0 <= self.jpeg_quality <= 100, "0 to 100", self.jpeg_quality)
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The rate of each stream."""
+        return self.rate if len(self.rate) == self.streams else self.rate * self.streams
 
 
 class Bench:
-    """One run against one server."""
+    """One run against one server: ``found`` grows step by step, so that what is done is kept whatever comes."""
 
-    def __init__(self, arguments: ServeArguments, address: str, frames: list[EncodedFrame], stack: ExitStack) -> None:
+    def __init__(self, arguments: ServeArguments, address: str, frames: list[EncodedFrame]) -> None:
         self._arguments = arguments
+        self._address = address
         self._frames = frames
-        count = max(arguments.streams, _CLOSED_STREAMS)
-        self._clients = [stack.enter_context(Client(address, _READY_S)) for _ in range(count)]
-        self.found: dict[str, Any] = {}
-        self.partial = False
+        self.found: dict[str, Any] = {"loads": {}}
+        self.stopped = False
+        self.error = ""
 
     def run(self) -> None:
-        """Everything that is asked for; Ctrl-C keeps what is done."""
+        """Everything that is asked for. Ctrl-C and a server that goes away end it; what is done is kept."""
         arguments = self._arguments
-        self._clients[0].segment(self._frames[0])  # says what is wrong with the server before anything is measured
-        steps: list[Callable[[], object]] = [partial(self._load, "load", arguments.rate)]
+        steps: list[Callable[[], object]] = [partial(self._load, "load", arguments.rates)]
         if arguments.bare or arguments.sweep or arguments.overload:
             steps.append(self._throughput)
         steps += [partial(self._overload, times) for times in arguments.overload]
         steps += [self._sweep] if arguments.sweep else []
         try:
             for step in steps:
-                if self.partial:
-                    break
                 step()
         except KeyboardInterrupt:
-            self.partial = True
+            self.stopped = True
+        except StreetMaskError as error:
+            if not self.found["loads"]:
+                raise
+            self.error = str(error)
 
-    def _load(self, name: str, rate: float) -> dict[str, Any]:
+    def _load(self, name: str, rates: tuple[float, ...]) -> dict[str, Any]:
         arguments = self._arguments
-        plan = LoadPlan((rate,) * arguments.streams, arguments.seconds, arguments.arrivals, arguments.seed)
-        logs, whole = run_load(self._exchanges(), self._frames, plan)
-        self.partial |= not whole
-        report = load_report(logs, arguments.seconds)
-        self.found.setdefault("loads", {})[name] = report
+        plan = LoadPlan(rates, arguments.seconds, arguments.arrivals, arguments.seed)
+        with self._clients(len(rates)) as clients:
+            exchanges: list[Exchange] = [partial(client.stream, in_flight=ANY_IN_FLIGHT) for client in clients]
+            logs, whole = run_load(exchanges, self._frames, plan, partial(_close, clients))
+        report = load_report(logs)
+        self.found["loads"][name] = report
         print(load_line(name, report), flush=True)
+        if not whole:
+            raise KeyboardInterrupt
         return report
 
     def _overload(self, times: float) -> None:
-        self._load(f"{times:g} x throughput", times * self.found["throughput"]["served_fps"] / self._arguments.streams)
+        self._load(f"{times:g} x throughput", self._shared(times * self.found["throughput"]["served_fps"]))
+
+    def _shared(self, fps: float) -> tuple[float, ...]:
+        """A load of so many frames a second in all, in the proportions of the asked rates."""
+        rates = self._arguments.rates
+        return tuple(fps * rate / sum(rates) for rate in rates)
 
     def _throughput(self) -> None:
         """Closed loops that keep the server busy and drop nothing; in turns with the bare loop, where that is asked."""
         arguments = self._arguments
-        served, engine, path = [], [], []
+        samples: dict[str, list[float]] = {"served": []}
         with ExitStack() as stack:
-            bare = None
+            clients = stack.enter_context(self._clients(_CLOSED_STREAMS))
+            turns: dict[str, Callable[[], float]] = {"served": partial(served_fps, clients, self._frames)}
             if arguments.bare and arguments.spawn is not None:
                 bare = stack.enter_context(closing(BareLoop(arguments.spawn, usable_cpus(), self._frames)))
-            for _ in range(arguments.windows):
-                served.append(self._served_fps(_WINDOW_S))
-                if bare is not None:
-                    engine.append(bare.run("engine", _WINDOW_S).fps)
-                    path.append(bare.run("path", _WINDOW_S).fps)
-        found: dict[str, Any] = {"served_fps": round(median(served), 3), "samples_served_fps": served}
-        for name, fps in (("engine", engine), ("path", path)):
-            if fps:
-                found[f"bare_{name}_fps"] = round(median(fps), 3)
-                found[f"served_over_bare_{name}"] = asdict(paired_ratio(served, fps))
-                found[f"samples_bare_{name}_fps"] = fps
-        self.found["throughput"] = found
-        print(throughput_line(found), flush=True)
-
-    def _served_fps(self, seconds: float) -> float:
-        """Answers per second of ``_CLOSED_STREAMS`` clients that each keep one frame in work and one waiting."""
-        ends_s = time.perf_counter() + seconds
-        counts = [0] * _CLOSED_STREAMS
-        started_s = time.perf_counter()
-        threads = [
-            threading.Thread(target=self._send_until, args=(number, ends_s, counts)) for number in range(len(counts))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return sum(counts) / (time.perf_counter() - started_s)
-
-    def _send_until(self, number: int, ends_s: float, counts: list[int]) -> None:
-        def due() -> Iterator[EncodedFrame]:
-            place = number
-            while time.perf_counter() < ends_s:
-                yield self._frames[place % len(self._frames)]
-                place += 1
-
-        for _ in self._clients[number].stream(due(), in_flight=NONE_DROPPED):
-            counts[number] += 1
+                turns |= {f"bare_{loop}": partial(_bare_fps, bare, loop) for loop in BARE_LOOPS}
+            try:
+                for _ in range(arguments.windows):
+                    found = {name: turn() for name, turn in turns.items()}
+                    for name, fps in found.items():
+                        samples.setdefault(name, []).append(fps)
+            finally:
+                self.found["throughput"] = throughput_report(samples)
+        print(throughput_line(self.found["throughput"]), flush=True)
 
     def _sweep(self) -> None:
         """Halve the gap between a load that is within the bound and one that is not."""
         arguments = self._arguments
-        low, high = 0.0, 1.5 * self.found["throughput"]["served_fps"] / arguments.streams
-        trials = []
+        low, high = 0.0, 1.5 * self.found["throughput"]["served_fps"]
+        self.found["sweep"] = {"bound_ms": arguments.bound_ms, "highest_fps": 0.0, "trials": []}
         for number in range(_SWEEP_STEPS):
-            rate = (low + high) / 2
-            report = self._load(f"sweep {number + 1}", rate)
+            fps = (low + high) / 2
+            report = self._load(f"sweep {number + 1}", self._shared(fps))
             good = within(report, arguments.bound_ms)
-            trials.append({"offered_fps": report["offered_fps"], "within": good})
-            low, high = (rate, high) if good else (low, rate)
-            if self.partial:
-                return
-        self.found["sweep"] = {"bound_ms": arguments.bound_ms, "highest_fps": low * arguments.streams, "trials": trials}
-        print(
-            f"highest load with 95 in 100 answers within {arguments.bound_ms:g} ms: {low * arguments.streams:.1f} fps"
-        )
+            low, high = (fps, high) if good else (low, fps)
+            self.found["sweep"]["trials"].append({"offered_fps": report["offered_fps"], "within": good})
+            self.found["sweep"]["highest_fps"] = round(low, 3)
+        print(f"highest load with 95 in 100 answers within {arguments.bound_ms:g} ms: {low:.1f} fps", flush=True)
 
-    def _exchanges(self) -> list[Exchange]:
-        options = Options()
-        return [
-            partial(client.stream, options=options, in_flight=ANY_IN_FLIGHT)
-            for client in self._clients[: self._arguments.streams]
-        ]
+    @contextmanager
+    def _clients(self, count: int) -> Iterator[list[Client]]:
+        """Clients that are connected and have had one answer each."""
+        with ExitStack() as stack:
+            clients = [stack.enter_context(Client(self._address, _READY_S)) for _ in range(count)]
+            for client in clients:
+                client.segment(self._frames[0])
+            yield clients
 
 
-def serve(arguments: ServeArguments) -> None:
-    """Run the measurement, print it, and end in one line of JSON."""
+def serve(arguments: ServeArguments) -> int:
+    """Run the measurement, print it, and end in one line of JSON; the exit status."""
+    prepare_out(arguments.out)
     pictures = load_frames(arguments.frames, arguments.frame_count, arguments.size)
     frames = [
         EncodedFrame.jpeg(picture, arguments.jpeg_quality) if arguments.jpeg_quality else EncodedFrame.raw(picture)
         for picture in pictures
     ]
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(arguments).items()}
-    settings |= {"frame_size": [pictures.shape[2], pictures.shape[1]]}
-    with _server(arguments) as (address, pid), ExitStack() as stack:
-        watch = Watch()
-        bench = Bench(arguments, address, frames, stack)
+    settings |= {"frame_size": [pictures.shape[2], pictures.shape[1]], "rates": list(arguments.rates)}
+    watch = Watch()
+    with _server(arguments) as (address, pid):
+        watch.lap()
+        bench = Bench(arguments, address, frames)
         bench.run()
+        watch.lap()
         memory = _memory(pid, arguments.metrics)
-        if pid is not None:
-            watch.add_process(_cpu_s(pid))
-    emit(document("serve", watch, settings, bench.partial, server_memory=memory, **bench.found), arguments.out)
+    partial_run = bench.stopped or bool(bench.error)
+    errors = [bench.error] if bench.error else []
+    emit(
+        document("serve", watch, settings, partial_run, server_memory=memory, errors=errors, **bench.found),
+        arguments.out,
+    )
+    return INTERRUPTED if bench.stopped else int(bool(bench.error))
+
+
+def served_fps(clients: list[Client], frames: list[EncodedFrame]) -> float:
+    """Answers per second of clients that each keep one frame in work and one waiting, from the first to the last."""
+    ends_s = time.perf_counter() + _WINDOW_S
+    with ThreadPoolExecutor(len(clients)) as threads:
+        work = [threads.submit(_answer_times, client, frames, ends_s) for client in clients]
+        times_s = sorted(moment for future in work for moment in future.result())
+    if len(times_s) < 2:
+        raise ServerError(f"the server answered {len(times_s)} frames in {_WINDOW_S:g} s: too few to tell its rate")
+    return (len(times_s) - 1) / (times_s[-1] - times_s[0])
+
+
+def throughput_report(samples: dict[str, list[float]]) -> dict[str, Any]:
+    """The medians of the windows, and what is served over what the bare loops did in the same turns."""
+    found: dict[str, Any] = {f"samples_{name}_fps": values for name, values in samples.items()}
+    found |= {f"{name}_fps": round(median(values), 3) for name, values in samples.items() if values}
+    served = samples["served"]
+    for loop in BARE_LOOPS:
+        values = samples.get(f"bare_{loop}", [])
+        if len(values) >= LEAST:
+            found[f"served_over_bare_{loop}"] = asdict(paired_ratio(served, values))
+    return found
 
 
 def within(report: dict[str, Any], bound_ms: float) -> bool:
-    """Whether a load was answered in time: 95 in 100 answers within the bound, one frame in 100 dropped at most."""
+    """Whether a load was answered in time: 95 in 100 answers within the bound, one frame in 100 lost at most."""
     frames = report["frames"]
-    lost = frames["sent"] - frames.get("answered", 0)
+    lost = frames["due"] - frames.get("answered", 0)
     in_time = report["age_ms"].get("p95", float("inf")) <= bound_ms
-    return bool(in_time and lost <= _DROPPED_SHARE * frames["sent"] and not report["errors"])
+    return bool(in_time and lost <= _LOST_SHARE * frames["due"] and not report["errors"])
 
 
 def load_line(name: str, report: dict[str, Any]) -> str:
@@ -232,7 +252,11 @@ def load_line(name: str, report: dict[str, Any]) -> str:
     figures = ", ".join(f"{key} {age[key]:.0f}" for key in ("median", "p95", "p99", "max") if key in age)
     counts = ", ".join(f"{count} {kind}" for kind, count in frames.items())
     rates = f"{report['offered_fps']:.1f} fps offered, {report['answered_fps']:.1f} answered"
-    return f"{name}: {rates} ({counts}); age ms {figures}"
+    late_ms = report["late_ms"].get("p95", 0.0)
+    late = (
+        f"; sent late by {late_ms:.0f} ms (p95): the generator or the connection is at its limit" if late_ms > 5 else ""
+    )
+    return f"{name}: {rates} ({counts}); age ms {figures}{late}"
 
 
 def throughput_line(found: dict[str, Any]) -> str:
@@ -259,7 +283,7 @@ def _server(arguments: ServeArguments) -> Iterator[tuple[str, int | None]]:
 
 def _memory(pid: int | None, metrics: str) -> dict[str, int] | None:
     """Bytes that the server's process holds, where it can be asked."""
-    with suppress(OSError, psutil.Error, ValueError):
+    with suppress(OSError, psutil.Error, ValueError, HTTPException):
         if metrics:
             return _scraped(metrics)
         if pid is not None:
@@ -276,11 +300,20 @@ def _scraped(metrics: str) -> dict[str, int] | None:
     return None
 
 
-def _cpu_s(pid: int) -> float:
-    with suppress(psutil.Error):
-        times = psutil.Process(pid).cpu_times()
-        return float(times.user + times.system)
-    return 0.0
+def _bare_fps(bare: BareLoop, loop: Loop) -> float:
+    return bare.run(loop, _WINDOW_S).fps
+
+
+def _answer_times(client: Client, frames: list[EncodedFrame], ends_s: float) -> list[float]:
+    """When answers came, in seconds; drops and failures are none."""
+    due = takewhile(lambda _: time.perf_counter() < ends_s, cycle(frames))
+    replies = client.stream(due, in_flight=NONE_DROPPED)
+    return [time.perf_counter() for received in replies if isinstance(received.reply.outcome, Answer)]
+
+
+def _close(clients: list[Client]) -> None:
+    for client in clients:
+        client.close()
 
 
 def _require(name: str, allowed: bool, expected: str, came: object) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from bench.child import Child
 from bench.runners import GraphRunner, Pasting, Runner, TorchRunner
-from scene.artifact import read_artifact, tensor_specs
+from scene.artifact import file_sha256, read_artifact, tensor_specs
 from scene.errors import ConfigurationError
 from serve.engines import open_engine
 from serve.engines.onnx_engine import OnnxEngine
@@ -43,18 +43,19 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """``TARGET/ENGINE``, and ``/bN`` behind it for batches of more than one."""
-        return f"{self.target}/{self.engine}" + (f"/b{self.batch}" if self.batch > 1 else "")
+        """``TARGET/ENGINE``, then ``@DEVICE`` where that is no CPU and ``/bN`` for batches of more than one."""
+        device = "" if self.device == "cpu" else f"@{self.device}"
+        return f"{self.target}/{self.engine}{device}" + (f"/b{self.batch}" if self.batch > 1 else "")
 
     @property
     def is_artifact(self) -> bool:
-        """Whether the target is a model folder: its graph is then timed as it is."""
+        """Whether the target is a model folder: its graph is then timed as it is, unless instances are forced."""
         return Path(self.target).is_dir()
 
     @property
     def needs_graph(self) -> bool:
         """Whether a graph must be written before it can be timed."""
-        return self.engine == "onnxruntime" and not self.is_artifact
+        return self.engine == "onnxruntime" and not (self.is_artifact and self.instances is None)
 
 
 def parse_subjects(
@@ -69,12 +70,13 @@ def parse_subjects(
                 "targets",
                 f"expected a model folder, a checkpoint or a preset ({', '.join(PRESETS)}), but {target} came",
             )
-    return [
-        replace(common, target=target, engine=engine, batch=batch)
+    subjects = [
+        replace(common, target=target, engine=engine, batch=batch, device=_device(engine, common.device))
         for target in targets
         for engine in engines
         for batch in batches
     ]
+    return list(dict.fromkeys(subjects))
 
 
 def write_graphs(subjects: list[Subject], folder: Path) -> list[Subject]:
@@ -87,8 +89,10 @@ def write_graphs(subjects: list[Subject], folder: Path) -> list[Subject]:
         if subject.needs_graph and subject.target not in written:
             graph = folder / str(len(written))
             child = Child(f"the graph of {subject.target}", _write_graph, subject, graph)
-            child.receive(Path, _EXPORT_S)
-            child.join()
+            try:
+                child.receive(Path, _EXPORT_S)
+            finally:
+                child.kill()
             written[subject.target] = graph
     return [replace(subject, graph=written[subject.target]) if subject.needs_graph else subject for subject in subjects]
 
@@ -122,6 +126,26 @@ def input_size_hw(subject: Subject) -> tuple[int, int]:
     return _written_sizes(subject.graph)[0]
 
 
+def source_sha256(subject: Subject) -> str:
+    """Which weights these are: of the folder's graph, the checkpoint's file, or empty for a preset."""
+    path = Path(subject.target)
+    if path.is_dir():
+        return next(entry.sha256 for entry in read_artifact(path).files if entry.engine == "onnx")
+    return file_sha256(path) if path.is_file() else ""
+
+
+def class_names(target: str) -> tuple[str, ...]:
+    """What a model folder or a checkpoint calls its classes."""
+    if Path(target).is_dir():
+        return tuple(read_artifact(Path(target)).class_names)
+    return _load_network(target).config.class_names
+
+
+def _device(engine: EngineName, asked: str) -> str:
+    """ONNX Runtime is here the CPU's; the torch engines run where it is asked for."""
+    return "cpu" if engine == "onnxruntime" else asked
+
+
 def _load_network(target: str) -> "Yolact":
     from model.config import PRESETS  # noqa: PLC0415 - needs torch
     from model.seeded_weights import fill_seeded_weights  # noqa: PLC0415
@@ -152,8 +176,6 @@ def _pasting(subject: Subject, classes: int) -> Pasting:
 
 
 def _graph_runner(subject: Subject) -> GraphRunner:
-    if subject.device != "cpu":
-        raise ConfigurationError("device", f"expected cpu for the engine {subject.engine}, but {subject.device} came")
     if subject.graph is None:
         folder = Path(subject.target)
         artifact = read_artifact(folder)
@@ -176,6 +198,7 @@ def _torch_runner(subject: Subject) -> TorchRunner:
     from training.loop import pick_device  # noqa: PLC0415
 
     torch.set_num_threads(subject.threads)
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32: convolutions would else be rounded to 10 bits
     segmenter = load_segmenter(subject.target, _settings(subject))
     return TorchRunner(
         segmenter,

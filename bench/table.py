@@ -12,17 +12,20 @@ from scene.errors import ConfigurationError
 _INTRODUCTION = """# Benchmarks
 
 Written by `bench table` from the runs of `make bench`; do not edit. Milliseconds are this machine's and of that day;
-ratios were measured side by side in one run and carry further. Intervals hold the true ratio 99 times in 100."""
+ratios were measured side by side in one run and carry further. Intervals are at 95 in 100, for
+what varies within a run."""
 
 _ENGINE_NOTE = """Milliseconds a frame, medians unless said otherwise, from the whole frame to every mask on the whole
 frame: *prepare* stretches it to the network's input, *network* is backbone to heads, *nms* decodes and suppresses,
 *masks* assembles and rescores, *paste* lays each mask on the frame. A fused graph's time is divided as its own profile
-divides it. Decoding the picture is not in it; it is in the served figures."""
+divides it. Decoding the picture is not in it; it is in the served figures. Memory is a process's most, the shown frames
+in it."""
 
 _SERVE_NOTE = """Open loop: a frame is due by the clock, and its age at the answer counts from then, whatever the
-server does. A frame that waits is replaced by a newer one, and the client is told. Client and server share the
-machine."""
+server does. A frame that waits is replaced by a newer one, and the client is told: *dropped*. *Lost* are frames
+that failed, stayed unanswered or could not be sent. Client and server share the machine."""
 
+_LOST = ("failed", "unanswered", "unsent")
 _COLUMNS = ("prepare", "network", "nms", "masks", "paste")
 
 
@@ -64,25 +67,25 @@ def page(runs: list[Document]) -> str:
 
 
 def _engine_parts(run: Document, accuracy: list[Document]) -> list[str]:
-    heads = ["subject", "median", "p95", "p99", "max", *_COLUMNS, "to base", "mask AP", "load s", "memory MiB"]
+    heads = ["subject", "median", "p90", "p95", "max", *_COLUMNS, "masks a frame", "to base", "mask AP"]
+    heads += ["load s", "memory MiB"]
     rows = []
     for name, subject in run["subjects"].items():
         a_frame = subject["summary_ms_a_frame"]
-        if "median" not in a_frame["total"]:
+        if "ratio_to_base" not in subject:
             continue
         stages = {stage: row.get("median") for stage, row in a_frame.items()} | subject.get("graph_split_ms", {})
         rows.append(
-            [f"`{name}`", *(_number(a_frame["total"][key]) for key in ("median", "p95", "p99", "max"))]
+            [f"`{name}`", *(_number(a_frame["total"][key]) for key in ("median", "p90", "p95", "max"))]
             + [_number(stages.get(stage)) for stage in _COLUMNS]
-            + [_ratio(subject["ratio_to_base"]), _best_ap(name, accuracy)]
+            + [_number(subject["pasted_a_frame"]), _ratio(subject["ratio_to_base"]), _ap_beside(subject, accuracy)]
             + [_number((subject["load_ms"] + subject["first_call_ms"]) / 1000), _mebibytes(subject["host_peak_bytes"])]
         )
     settings = run["settings"]
     width, height = settings["frame_size"]
-    pasted = ", ".join(sorted({f"{row['pasted_a_frame']:g}" for row in run["subjects"].values()}))
     asked = (
         f"{settings['rounds']} calls each, interleaved; {settings['frame_count']} frames of {width}x{height} "
-        f"({settings['frames']}); {pasted} masks a frame pasted; {settings['threads']} threads. "
+        f"({settings['frames']}); {settings['threads']} threads. "
         f"Base: `{run['base']}`. {_first_data(accuracy)}"
     )
     return [_machine(run), asked.strip(), _markdown(heads, rows)]
@@ -113,15 +116,16 @@ def _accuracy_parts(run: Document) -> list[str]:
 
 
 def _serve_parts(run: Document) -> list[str]:
-    heads = ["load", "offered fps", "answered fps", "dropped", "failed", "age p50", "p95", "p99", "max", "fairness"]
+    heads = ["load", "offered fps", "answered fps", "dropped", "lost", "age p50", "p95", "p99", "max", "sent late p95"]
+    heads += ["fairness"]
     rows = []
     for name, load in run.get("loads", {}).items():
         frames, age = load["frames"], load["age_ms"]
         rows.append(
             [name, _number(load["offered_fps"]), _number(load["answered_fps"])]
-            + [f"{frames.get('dropped', 0)} of {frames['sent']}", str(frames.get("failed", 0))]
+            + [f"{frames.get('dropped', 0)} of {frames['due']}", str(sum(frames.get(kind, 0) for kind in _LOST))]
             + [_number(age.get(key)) for key in ("median", "p95", "p99", "max")]
-            + [f"{load['fairness']:.3f}"]
+            + [_number(load["late_ms"].get("p95")), f"{load['fairness']:.3f}"]
         )
     settings = run["settings"]
     width, height = settings["frame_size"]
@@ -174,22 +178,27 @@ def _machine(run: Document) -> str:
         f"{run['ended'][:10]}; others took {meanwhile['others_cpu_share']:.0%} of the CPUs meanwhile",
     ]
     stopped = " **Stopped early.**" if run["partial"] else ""
-    warnings = "".join(f" **Warning: {text}.**" for text in run["warnings"])
+    troubles = [*run["warnings"], *(run["errors"].values() if isinstance(run["errors"], dict) else run["errors"])]
+    troubles += [f"{name}: {text}" for name, load in run.get("loads", {}).items() for text in load["errors"]]
+    warnings = "".join(f" **Warning: {text}.**" for text in troubles)
     return "*" + "; ".join(parts) + ".*" + stopped + warnings
 
 
-def _best_ap(name: str, accuracy: list[Document]) -> str:
-    """The subject's mask AP on the first data set that it was measured on; batches do not change it."""
+def _ap_beside(subject: dict[str, Any], accuracy: list[Document]) -> str:
+    """Mask AP of the same weights on the same engine, on the first data set that they were measured on."""
+    name = f"{subject['target']}/{subject['engine']}"
     for run in accuracy:
-        for data in run["accuracy"].get(name.partition("/b")[0] if "/b" in name[-4:] else name, {}).values():
-            return _percent(data["mask"]["ap"])
+        for row in run["accuracy"].get(name, {}).values():
+            if row["source_sha256"] == subject["source_sha256"]:
+                return _percent(row["mask"]["ap"])
     return ""
 
 
 def _first_data(accuracy: list[Document]) -> str:
     for run in accuracy:
         for sets in run["accuracy"].values():
-            return f"Mask AP: {next(iter(sets))}."
+            name, row = next(iter(sets.items()))
+            return f"Mask AP: {name}, {row['images']} pictures, of the same file on the same engine."
     return ""
 
 

@@ -3,15 +3,16 @@
 import resource
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import psutil
 
 from bench.child import Child
-from bench.machine import gpu_memory_bytes
 from bench.subjects import Subject, open_runner
 
 _START_S = 1200.0
@@ -29,7 +30,8 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What it took until the first answer, milliseconds: importing and loading, then the first call."""
+    """What it took until the first answer, milliseconds: from the process's start, imports and all, until it had
+    loaded; then the first call."""
 
     load_ms: float
     first_call_ms: float
@@ -37,10 +39,10 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Ended:
-    """What a worker knows of itself at its end."""
+    """The most that a worker held: of the host's memory (with the shown frames, which it maps), and of the GPU's."""
 
     host_peak_bytes: int
-    cpu_s: float
+    device_peak_bytes: int | None
 
 
 class Worker:
@@ -49,7 +51,6 @@ class Worker:
     def __init__(self, subject: Subject, frames: Path) -> None:
         self.subject = subject
         self._child = Child(subject.name, _serve, subject, frames)
-        self.device_peak_bytes: int | None = None
 
     def loaded(self) -> Loaded:
         """Wait until it has loaded and answered once."""
@@ -58,10 +59,7 @@ class Worker:
     def play(self, frames: tuple[int, ...]) -> Sample:
         """Answer the frames of these numbers once, timed."""
         self._child.send(frames)
-        sample = self._child.receive(Sample, _START_S)
-        held = gpu_memory_bytes(self._child.pid) if self.subject.device != "cpu" else None
-        self.device_peak_bytes = max(held or 0, self.device_peak_bytes or 0) or None
-        return sample
+        return self._child.receive(Sample, _START_S)
 
     def end(self) -> Ended:
         """Let it go, and hear what it used."""
@@ -78,17 +76,32 @@ class Worker:
 def _serve(connection: Connection, subject: Subject, path: Path) -> None:
     """The worker's side: load, then answer until told to end."""
     frames = np.load(path, mmap_mode="r")
-    started_s = time.perf_counter()
     runner = open_runner(subject)
-    loaded_s = time.perf_counter()
+    load_ms = (time.time() - psutil.Process().create_time()) * 1000
+    started_s = time.perf_counter()
     runner.run([np.ascontiguousarray(frames[0])] * subject.batch)
-    connection.send(Loaded((loaded_s - started_s) * 1000, (time.perf_counter() - loaded_s) * 1000))
+    connection.send(Loaded(load_ms, (time.perf_counter() - started_s) * 1000))
     while (numbers := connection.recv()) is not None:
         batch = [np.ascontiguousarray(frames[number]) for number in numbers]
         started_s = time.perf_counter()
         run = runner.run(batch)
         total_ms = (time.perf_counter() - started_s) * 1000
         connection.send(Sample(total_ms, run.stages_ms, sum(len(rows) for rows in run.rows), run.pasted))
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    peak_bytes = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    connection.send(Ended(peak_bytes, used.ru_utime + used.ru_stime))
+    connection.send(Ended(_host_peak_bytes(), _device_peak_bytes()))
+
+
+def _host_peak_bytes() -> int:
+    """Linux's own high-water mark of this process: ``ru_maxrss`` would be its parent's, if that was larger."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _device_peak_bytes() -> int | None:
+    """What torch's allocator took from the GPU at most; None where torch was not loaded or used none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return int(torch.cuda.max_memory_reserved()) or None

@@ -38,6 +38,7 @@ NONE_DROPPED = 2
 
 _PAUSE_S = 0.1
 _CONNECTION = (
+    ("grpc.use_local_subchannel_pool", 1),  # else all clients of a process would share one connection
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),  # else a server that starts late would be found late

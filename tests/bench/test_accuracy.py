@@ -19,11 +19,12 @@ def test_folder_checkpoint_and_server_are_scored_as_evaluation_scores_them(
 ) -> None:
     with server_process(published.folder) as server:
         words = ["accuracy", server.address, str(published.folder), "--data", f"boxes={published.data}"]
+        words += ["--engines", "onnxruntime"]
         assert main([*words, "--threads", "1", "--out", str(tmp_path / "run.json")]) == 0
     report = json.loads((tmp_path / "run.json").read_text())
     rows = {name: sets["boxes"] for name, sets in report["accuracy"].items()}
     folder = str(published.folder)
-    assert list(rows) == [server.address, f"{folder}/onnxruntime", f"{folder}/torch"]
+    assert list(rows) == [f"{folder}/torch", f"{folder}/onnxruntime", server.address]
     dataset = CocoDataset(published.data)
     expected = evaluate(open_predictor(published.folder), dataset).as_dict()
     assert rows[f"{folder}/onnxruntime"]["mask"] == expected["mask"]
@@ -31,22 +32,34 @@ def test_folder_checkpoint_and_server_are_scored_as_evaluation_scores_them(
     assert rows[server.address]["box"]["ap"] == pytest.approx(expected["box"]["ap"], abs=1e-6)
     change = rows[f"{folder}/onnxruntime"]["change"]
     assert change["mask_ap"] == expected["mask"]["ap"] - rows[f"{folder}/torch"]["mask"]["ap"]
+    assert rows[server.address]["change"]["mask_ap"] == pytest.approx(change["mask_ap"])
     assert "change" not in rows[f"{folder}/torch"]
+    assert rows[f"{folder}/torch"]["source_sha256"] == published.artifact.files[0].sha256
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["kind"] == "accuracy"
 
 
 def test_no_target_and_no_picture_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = tmp_path / "instances.json"
     empty.write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
-    assert main(["accuracy", "street-nano", "--data", str(empty)]) == 1
-    assert "bench: " in capsys.readouterr().err
+    assert main(["accuracy", "nowhere", "--data", str(empty)]) == 1
+    assert f"bench: {empty}" in capsys.readouterr().err
     assert main(["accuracy", "street-nano", "--data", str(tmp_path / "none.json")]) == 1
     assert "expected a COCO JSON" in capsys.readouterr().err
-    assert main(["accuracy", "nowhere", "--data", str(empty)]) == 1
-    assert capsys.readouterr().err
+
+
+def test_weights_that_are_seeded_by_name_have_no_accuracy(
+    published: Published, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["accuracy", "street-nano", "--data", str(published.data)]) == 1
+    assert "expected trained weights" in capsys.readouterr().err
+    twice = [f"a={published.data}", f"a={published.data}"]
+    assert main(["accuracy", str(published.folder), "--data", *twice]) == 1
+    assert "another name for each set" in capsys.readouterr().err
 
 
 def test_the_table_shows_percents_and_changes() -> None:
     row = {"box": {"ap": 0.5}, "mask": {"ap": 0.25, "ap50": 0.4}, "change": {"mask_ap": -0.001}}
-    (_, line) = lines({"accuracy": {"m/onnxruntime": {"set": row}}})
+    nothing = {"box": {"ap": None}, "mask": {"ap": None, "ap50": None}}
+    (_, line, last) = lines({"accuracy": {"m/onnxruntime": {"set": row, "none": nothing}}})
     assert line.split() == ["m/onnxruntime", "set", "50.00", "25.00", "40.00", "-0.100"]
+    assert last.split() == ["m/onnxruntime", "none", "-", "-", "-"]

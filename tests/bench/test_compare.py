@@ -22,6 +22,7 @@ def run_document(kind: str, **content: Any) -> dict[str, Any]:
         "machine": {"cpu": "one", "cpus": 2, "gpu": None, "packages": {"torch": "2.13"}, "memory_gib": 24.0},
         "meanwhile": {"others_cpu_share": 0.0, "stolen_cpu_share": 0.0},
         "warnings": [],
+        "errors": [],
         **content,
     }
 
@@ -47,7 +48,9 @@ def ask(tmp_path: Path, a: dict[str, Any], b: dict[str, Any], *words: str) -> in
 
 def test_noise_is_no_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask(tmp_path, engine_run({"base": 10, "new": 5}, 1), engine_run({"base": 10, "new": 5}, 2)) == 0
-    assert capsys.readouterr().out.count("no change") == 2
+    out = capsys.readouterr().out
+    assert "no change  new" in out
+    assert "not judged base" in out
 
 
 def test_a_regression_beyond_noise_ends_with_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,8 +66,10 @@ def test_a_machine_that_is_slower_as_a_whole_is_no_regression_of_what_is_held_ag
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, b = engine_run({"base": 10, "new": 5}, 1), engine_run({"base": 15, "new": 7.5}, 2)
-    ask(tmp_path, a, b)
-    assert "no change  new" in capsys.readouterr().out
+    assert ask(tmp_path, a, b) == 0
+    out = capsys.readouterr().out
+    assert "no change  new" in out
+    assert "not judged base: +" in out
 
 
 def test_another_machine_and_a_stopped_run_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,21 +82,53 @@ def test_another_machine_and_a_stopped_run_are_noted(tmp_path: Path, capsys: pyt
     assert "note: rounds was 100 in A and 9 in B" in out
 
 
-def test_less_ap_is_a_regression_and_less_throughput_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def accuracy(ap: float) -> dict[str, Any]:
-        return run_document("accuracy", accuracy={"m/torch": {"set": {"box": {"ap": 0.3}, "mask": {"ap": ap}}}})
+def accuracy_run(ap: float | None) -> dict[str, Any]:
+    row = {"box": {"ap": 0.3}, "mask": {"ap": ap}, "data_sha256": "1", "images": 5}
+    return run_document("accuracy", accuracy={"m/torch": {"set": row}})
 
-    assert ask(tmp_path, accuracy(0.25), accuracy(0.24)) == 1
-    assert "worse      m/torch mask AP on set: -4.0 %" in capsys.readouterr().out
-    assert ask(tmp_path, accuracy(0.25), accuracy(0.25005)) == 0
 
-    def served(fps: float) -> dict[str, Any]:
-        rng = np.random.default_rng(int(fps))
-        found = {"samples_served_fps": (fps * rng.normal(1, 0.01, 40)).tolist(), "samples_bare_engine_fps": [25.0] * 40}
-        return run_document("serve", loads={}, throughput=found)
+def test_less_ap_is_a_regression_in_points(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(tmp_path, accuracy_run(0.25), accuracy_run(0.24)) == 1
+    assert "worse      m/torch mask AP on set: -1.00 points, on the same pictures" in capsys.readouterr().out
+    assert ask(tmp_path, accuracy_run(0.25), accuracy_run(0.2495)) == 0
+    assert ask(tmp_path, accuracy_run(0.25), accuracy_run(0.0)) == 1
+    assert ask(tmp_path, accuracy_run(None), accuracy_run(0.1)) == 0
 
-    assert ask(tmp_path, served(20), served(15)) == 1
-    assert ask(tmp_path, served(15), served(20)) == 0
+
+def serve_run(fps: float, age_ms: float, seed: int, speed: float = 1.0, offered: float = 10.0) -> dict[str, Any]:
+    """A server of that throughput and age on a machine of that speed, relative to one whose engine makes 25 fps."""
+    rng = np.random.default_rng(seed)
+    noise = [(1 + 0.01 * rng.standard_normal(40)).tolist() for _ in range(3)]
+    load = {
+        "offered_fps": offered,
+        "frames": {"due": 100, "answered": 95},
+        "samples_age_ms": [age_ms / speed * value for value in noise[0]],
+    }
+    throughput = {
+        "samples_served_fps": [fps * speed * value for value in noise[1]],
+        "samples_bare_engine_fps": [25.0 * speed * value for value in noise[2]],
+    }
+    return run_document("serve", loads={"load": load}, throughput=throughput)
+
+
+def test_a_server_is_held_against_its_bare_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(tmp_path, serve_run(20, 60, 1), serve_run(20, 60, 2)) == 0
+    assert ask(tmp_path, serve_run(20, 60, 1), serve_run(20, 60, 2, speed=0.5)) == 0
+    assert ask(tmp_path, serve_run(20, 60, 1), serve_run(15, 60, 2)) == 1
+    assert "worse      throughput" in capsys.readouterr().out
+    assert ask(tmp_path, serve_run(20, 60, 1), serve_run(20, 80, 2)) == 1
+    assert "worse      age under load" in capsys.readouterr().out
+
+
+def test_loads_of_other_rates_are_not_compared_and_fewer_answers_are_worse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(tmp_path, serve_run(20, 60, 1), serve_run(20, 90, 2, offered=15.0)) == 0
+    assert "age under load" not in capsys.readouterr().out
+    fewer = serve_run(20, 60, 2)
+    fewer["loads"]["load"]["frames"] = {"due": 100, "answered": 50}
+    assert ask(tmp_path, serve_run(20, 60, 1), fewer) == 1
+    assert "worse      answered share under load: -45.00 points" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["", "no run\n", "[1]\n", '{"kind": "engine", "schema": 99}\n'])

@@ -80,14 +80,14 @@ def run(rate: float, seconds: float, delay_s: Callable[[int], float], replace: b
 def test_no_reply_is_told_as_such() -> None:
     log = StreamLog(10.0)
     assert log.all_outcomes() == []
-    report = load_report([log], 1.0)
-    assert report["frames"] == {"sent": 0}
+    report = load_report([log])
+    assert report["frames"] == {"due": 0}
     assert report["age_ms"] == {"count": 0}
 
 
 def test_an_engine_within_its_capacity_shows_its_delay_as_age_and_median() -> None:
-    report = load_report([run(10.0, 2.0, lambda _: 0.05)], 2.0)
-    assert report["frames"] == {"answered": 20, "sent": 20}
+    report = load_report([run(10.0, 2.0, lambda _: 0.05)])
+    assert report["frames"] == {"answered": 20, "due": 20}
     assert report["age_ms"]["median"] == pytest.approx(50)
     assert report["age_ms"]["max"] == pytest.approx(50)
     assert report["server_ms"]["network"]["median"] == pytest.approx(50)
@@ -99,7 +99,7 @@ def test_a_stall_counts_for_every_frame_that_was_due_in_it() -> None:
 
     Who waits for each answer before sending the next sees one slow call of twenty, and a p90 of 10 ms.
     """
-    report = load_report([run(10.0, 2.0, lambda number: 1.0 if number == 5 else 0.01)], 2.0)
+    report = load_report([run(10.0, 2.0, lambda number: 1.0 if number == 5 else 0.01)])
     ages = sorted(report["samples_age_ms"])
     late = [1000.0] + [1000.0 - 100 * place + 10 * place for place in range(1, 11)]
     assert ages[-11:] == pytest.approx(sorted(late))
@@ -109,9 +109,13 @@ def test_a_stall_counts_for_every_frame_that_was_due_in_it() -> None:
 
 def test_under_overload_a_queue_grows_old_and_a_waiting_place_does_not() -> None:
     """30 frames a second into 50 ms of work, by hand: a queue's last frame is as old as all work before it."""
-    queue = load_report([run(30.0, 4.0, lambda _: 0.05)], 4.0)
-    newest = load_report([run(30.0, 4.0, lambda _: 0.05, replace=True)], 4.0)
+    queue = load_report([run(30.0, 4.0, lambda _: 0.05)])
+    newest = load_report([run(30.0, 4.0, lambda _: 0.05, replace=True)])
     last = 120 * 0.05 - 119 / 30
+    assert queue["offered_fps"] == pytest.approx(30)
+    assert queue["frames"]["answered"] == 120
+    assert queue["answered_fps"] == pytest.approx(20, abs=0.5)  # not 30: most answers came after the load
+    assert newest["answered_fps"] == pytest.approx(20, abs=0.5)
     assert queue["age_ms"]["max"] == pytest.approx(last * 1000)
     assert newest["age_ms"]["max"] <= 50 + 50 + 1e-6
     assert newest["frames"]["answered"] + newest["frames"]["dropped"] == 120
@@ -139,8 +143,8 @@ def test_a_stream_that_breaks_keeps_what_it_has_and_says_why() -> None:
 
     clock, log = VirtualClock(), StreamLog(10.0)
     drive(exchange, FRAMES, [100.0, 100.1, 100.2], log, clock)
-    report = load_report([log], 0.3)
-    assert report["frames"] == {"failed": 1, "unanswered": 1, "sent": 2}
+    report = load_report([log])
+    assert report["frames"] == {"failed": 1, "unanswered": 1, "unsent": 1, "due": 3}
     assert report["errors"] == ["the server went away"]
 
 
@@ -157,5 +161,27 @@ def test_due_times_are_even_or_random_at_the_same_rate() -> None:
 def test_fairness_is_of_the_share_that_each_stream_was_answered() -> None:
     logs = [StreamLog(10.0), StreamLog(10.0)]
     for log, kind in zip(logs, ("answered", "dropped"), strict=True):
-        log.due_s, log.sent_s, log.outcomes = [0.0], [0.0], {0: Outcome(kind, 1.0, 0.0)}
-    assert load_report(logs, 1.0)["fairness"] == pytest.approx(0.5)
+        log.due_s, log.sent_s, log.outcomes = [0.0], [0.0], {0: Outcome(kind, 1.0)}
+    assert load_report(logs)["fairness"] == pytest.approx(0.5)
+
+
+def test_frames_that_a_stalled_connection_keeps_back_are_counted() -> None:
+    """The connection takes two frames and then no more: the other eight were due all the same."""
+
+    def exchange(frames: Iterable[EncodedFrame]) -> Generator[Received, None, None]:
+        feed = iter(frames)
+        next(feed), next(feed)
+        yield Received(Reply(0, 0, answer(5.0)), 0.0)
+
+    clock, log = VirtualClock(), StreamLog(10.0)
+    drive(exchange, FRAMES, [100 + number / 10 for number in range(10)], log, clock)
+    report = load_report([log])
+    assert report["frames"] == {"answered": 1, "unanswered": 1, "unsent": 8, "due": 10}
+    assert report["streams"][0]["frames"]["due"] == 10
+
+
+def test_what_would_have_been_due_after_the_end_was_never_asked_for() -> None:
+    log = StreamLog(10.0, [0.0, 0.1, 0.2], [0.0], {0: Outcome("answered", 20.0, 0.0, 0.02)}, ended_s=0.15)
+    report = load_report([log])
+    assert report["frames"] == {"answered": 1, "unsent": 1, "due": 2}
+    assert report["answered_fps"] == pytest.approx(1 / 0.15, rel=0.01)

@@ -16,6 +16,9 @@ ONE = {"ratio": 1.0, "low": 1.0, "high": 1.0}
 def engine_document() -> dict[str, Any]:
     stages = {"total": [10.0, 12.0, 11.0], "prepare": [1.0, 1.0, 1.0], "graph": [8.0, 9.0, 8.0], "paste": [1.0] * 3}
     subject = {
+        "target": "m",
+        "engine": "onnxruntime",
+        "source_sha256": "abc",
         "load_ms": 1500.0,
         "first_call_ms": 500.0,
         "rows_a_frame": 20.0,
@@ -34,13 +37,18 @@ def engine_document() -> dict[str, Any]:
 def accuracy_document() -> dict[str, Any]:
     precision = {"ap": 0.25, "ap50": 0.4, "small": 0.1, "medium": None, "large": 0.5, "by_class": {"car": 0.3}}
     run = engine_document() | {"kind": "accuracy"}
-    return run | {"accuracy": {"m/onnxruntime": {"unseen": {"images": 500, "box": {"ap": 0.3}, "mask": precision}}}}
+    return run | {
+        "accuracy": {
+            "m/onnxruntime": {"unseen": {"images": 500, "source_sha256": "abc", "box": {"ap": 0.3}, "mask": precision}}
+        }
+    }
 
 
 def serve_document() -> dict[str, Any]:
-    log = StreamLog(2.0, [0.0, 0.5], [0.0, 0.5], {0: Outcome("answered", 60.0, 0.0, "", {"network": 40.0})})
-    log.outcomes[1] = Outcome("dropped", 5.0, 0.0, "newer_frame")
-    run = engine_document() | {"kind": "serve", "loads": {"load": load_report([log], 1.0)}}
+    log = StreamLog(2.0, [0.0, 0.5], [0.0, 0.5])
+    log.outcomes[0] = Outcome("answered", 60.0, at_s=0.06, stages_ms={"network": 40.0})
+    log.outcomes[1] = Outcome("dropped", 5.0, detail="newer_frame")
+    run = engine_document() | {"kind": "serve", "loads": {"load": load_report([log])}}
     run["throughput"] = {"served_fps": 20.0, "bare_engine_fps": 25.0, "served_over_bare_engine": {**ONE, "ratio": 0.8}}
     run["sweep"] = {"bound_ms": 150.0, "highest_fps": 15.0}
     run["settings"] |= {"streams": 1, "arrivals": "constant", "seconds": 1.0, "jpeg_quality": 90, "frames": None}
@@ -58,14 +66,15 @@ def test_speed_and_accuracy_stand_side_by_side() -> None:
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1:] == [
         "11.0",
+        "11.8",
         "11.9",
-        "12.0",
         "12.0",
         "1.0",
         "7.0",
         "0.60",
         "0.40",
         "1.0",
+        "20.0",
         "1.000 (1.000 to 1.000)",
         "25.00",
         "2.0",
@@ -76,7 +85,7 @@ def test_speed_and_accuracy_stand_side_by_side() -> None:
 
 def test_served_figures_say_what_was_dropped_and_how_old_answers_were() -> None:
     text = page([serve_document()])
-    assert "| load | 2.0 | 1.0 | 1 of 2 | 0 | 60.0 | 60.0 | 60.0 | 60.0 | 1.000 |" in text
+    assert "| load | 2.0 | 1.0 | 1 of 2 | 0 | 60.0 | 60.0 | 60.0 | 60.0 | 0.00 | 1.000 |" in text
     assert "- 0.800 (1.000 to 1.000) of the engine alone in a loop, 25.0 frames a second in the same run." in text
     assert "within 150 ms: 15.0 fps" in text
     assert "100 MiB" in text
@@ -88,3 +97,12 @@ def test_a_stopped_run_and_its_warnings_are_shown(tmp_path: Path) -> None:
     path.write_text(json.dumps(run))
     assert main(["table", str(path), "--out", str(out)]) == 0
     assert "**Stopped early.** **Warning: the CPU's clock moved.**" in out.read_text()
+
+
+def test_the_ap_of_another_file_does_not_stand_beside_the_speed() -> None:
+    other = accuracy_document()
+    other["accuracy"]["m/onnxruntime"]["unseen"]["source_sha256"] = "another"
+    row = next(
+        line for line in page([engine_document(), other]).splitlines() if line.startswith("| `m/onnxruntime` | 11")
+    )
+    assert "25.00" not in row
