@@ -11,7 +11,7 @@ import tyro
 
 from bench.engine import device_of
 from bench.machine import Watch
-from bench.report import Document, document, emit, prepare_out
+from bench.report import Document, aligned, document, emit, prepare_out
 from bench.runners import Runner
 from bench.subjects import (
     EngineName,
@@ -22,6 +22,7 @@ from bench.subjects import (
     source_sha256,
     write_graphs,
 )
+from export.command import named_data
 from scene.artifact import file_sha256
 from scene.classes import STREET_CLASSES
 from scene.errors import ConfigurationError, DataError
@@ -81,7 +82,7 @@ class Way:
 
 def accuracy(arguments: AccuracyArguments) -> int:
     """Measure, print a table, and end in one line of JSON; the exit status."""
-    sets = dict(_named(entry) for entry in arguments.data)
+    sets = dict(named_data(entry) for entry in arguments.data)
     if len(sets) < len(arguments.data):
         raise ConfigurationError("data", f"expected another name for each set, but {', '.join(arguments.data)} came")
     for path in sets.values():
@@ -116,8 +117,7 @@ def lines(report: Document) -> list[str]:
             percents = ["-" if value is None else f"{100 * value:.2f}" for value in values]
             change = f"{100 * row['change']['mask_ap']:+.3f}" if "change" in row else ""
             rows.append([name, data_name, *percents, change])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned(rows)
 
 
 def server_predictions(address: str, dataset: CocoDataset) -> list[Prediction]:
@@ -189,12 +189,6 @@ def _check_names(answer: Answer, dataset: CocoDataset, address: str) -> None:
                 f"{address} answers {found.class_name} as class {found.class_index}, which the data set's classes "
                 f"({', '.join(dataset.class_names)}) do not hold there"
             )
-
-
-def _named(entry: str) -> tuple[str, Path]:
-    """``NAME=PATH``, or a path that is named after its folder."""
-    name, mark, path = entry.partition("=")
-    return (name, Path(path)) if mark and not Path(entry).exists() else (Path(entry).parent.name, Path(entry))
 
 
 def _is_address(target: str) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.frames import load_frames
 from bench.machine import Watch
-from bench.report import Document, document, emit, prepare_out
+from bench.report import Document, aligned, document, emit, prepare_out, ratio_text
 from bench.runners import stacked
 from bench.samples import LEAST, paired_ratio, summary, totals
 from bench.subjects import (
@@ -28,7 +28,7 @@ from bench.subjects import (
     write_graphs,
 )
 from bench.worker import Ended, Loaded, Sample, Worker
-from scene.errors import ConfigurationError, DataError
+from scene.errors import ConfigurationError, DataError, require
 from serve.settings import usable_cpus
 from streetmask.command_line import INTERRUPTED
 
@@ -70,13 +70,13 @@ class EngineArguments:
     """File for the whole document with every sample."""
 
     def __post_init__(self) -> None:
-        _require("targets", bool(self.targets), "one or more", self.targets)
-        _require("engines", bool(self.engines), "one or more", self.engines)
-        _require("batch", bool(self.batch) and min(self.batch) >= 1, "1 or more", self.batch)
-        _require("rounds", self.rounds >= LEAST, f"{LEAST} or more", self.rounds)
-        _require("frame_count", self.frame_count >= 1, "1 or more", self.frame_count)
-        _require("instances", self.instances is None or 1 <= self.instances <= 1000, "1 to 1000", self.instances)
-        _require("threads", 0 <= self.threads <= 1024, "0 to 1024", self.threads)
+        require("targets", bool(self.targets), "one or more", self.targets)
+        require("engines", bool(self.engines), "one or more", self.engines)
+        require("batch", bool(self.batch) and min(self.batch) >= 1, "1 or more", self.batch)
+        require("rounds", self.rounds >= LEAST, f"{LEAST} or more", self.rounds)
+        require("frame_count", self.frame_count >= 1, "1 or more", self.frame_count)
+        require("instances", self.instances is None or 1 <= self.instances <= 1000, "1 to 1000", self.instances)
+        require("threads", 0 <= self.threads <= 1024, "0 to 1024", self.threads)
 
 
 def device_of(name: str) -> str:
@@ -113,7 +113,7 @@ class Course:
 
 @dataclass
 class Found:
-    """What a run came to so far; ``error`` is why it ended early, "stopped" for Ctrl-C."""
+    """What a run came to so far; ``errors`` by subject, or by "rounds" for what ended these; ``stopped`` by Ctrl-C."""
 
     courses: dict[str, Course] = field(default_factory=dict)
     loaded: dict[str, Loaded] = field(default_factory=dict)
@@ -185,11 +185,9 @@ def lines(report: Document) -> list[str]:
         rows.append(
             [name, *(f"{a_frame['total'][key]:.1f}" for key in ("median", "p95", "max"))]
             + [f"{stages[stage]:.1f}" if stage in stages else "" for stage in heads[4:10]]
-            + [_ratio_text(subject["ratio_to_base"])]
+            + [ratio_text(subject["ratio_to_base"])]
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-    text = ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return ["milliseconds a frame (median; total also p95 and maximum)", *text]
+    return ["milliseconds a frame (median; total also p95 and maximum)", *aligned(rows)]
 
 
 def _measure(
@@ -311,12 +309,3 @@ def _numbers(number: int, batch: int, frame_count: int) -> tuple[int, ...]:
 
 def _mean(values: list[float]) -> float | None:
     return round(fmean(values), 2) if values else None
-
-
-def _ratio_text(ratio: dict[str, float]) -> str:
-    return f"{ratio['ratio']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f})"
-
-
-def _require(name: str, allowed: bool, expected: str, came: object) -> None:
-    if not allowed:
-        raise ConfigurationError(name, f"expected {expected}, but {came!r} came")

@@ -47,6 +47,17 @@ def emit(found: Document, out: Path | None) -> None:
     print(json.dumps(found, allow_nan=False), flush=True)
 
 
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Rows of words as lines with aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def ratio_text(found: dict[str, float]) -> str:
+    """A ratio with its interval, for people."""
+    return f"{found['ratio']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+
+
 def read_document(path: Path) -> Document:
     """The document in a run's file, or in the last line of its output; raises ``DataError`` for anything else."""
     lines = path.read_text().strip().splitlines()

@@ -19,9 +19,9 @@ from bench.bare import BARE_LOOPS, BareLoop, Loop
 from bench.frames import load_frames
 from bench.load import ANY_IN_FLIGHT, Arrivals, Exchange, LoadPlan, load_report, run_load
 from bench.machine import Watch
-from bench.report import document, emit, prepare_out
+from bench.report import document, emit, prepare_out, ratio_text
 from bench.samples import LEAST, paired_ratio
-from scene.errors import ConfigurationError, ServerError, StreetMaskError
+from scene.errors import ServerError, StreetMaskError, require
 from serve.answer import Answer
 from serve.client import NONE_DROPPED, Client
 from serve.frame import EncodedFrame
@@ -78,17 +78,17 @@ class ServeArguments:
     """File for the whole document with every sample."""
 
     def __post_init__(self) -> None:
-        _require("server", bool(self.server) != (self.spawn is not None), "either --server or --spawn", self.server)
-        _require("bare", not self.bare or self.spawn is not None, "--spawn beside it", self.bare)
-        _require("streams", 1 <= self.streams <= 256, "1 to 256", self.streams)
-        _require("rate", len(self.rate) in (1, self.streams), "one, or one for each stream", self.rate)
-        _require("rate", all(0 < rate <= 1000 for rate in self.rate), "more than 0 and at most 1000", self.rate)
-        _require("frame_count", self.frame_count >= 1, "1 or more", self.frame_count)
-        _require("seconds", 0 < self.seconds <= 3600, "more than 0 and at most 3600", self.seconds)
-        _require("bound_ms", self.bound_ms > 0, "more than 0", self.bound_ms)
-        _require("overload", all(0 < times <= 20 for times in self.overload), "more than 0, at most 20", self.overload)
-        _require("windows", LEAST <= self.windows <= 1000, f"{LEAST} to 1000", self.windows)
-        _require("jpeg_quality", 0 <= self.jpeg_quality <= 100, "0 to 100", self.jpeg_quality)
+        require("server", bool(self.server) != (self.spawn is not None), "either --server or --spawn", self.server)
+        require("bare", not self.bare or self.spawn is not None, "--spawn beside it", self.bare)
+        require("streams", 1 <= self.streams <= 256, "1 to 256", self.streams)
+        require("rate", len(self.rate) in (1, self.streams), "one, or one for each stream", self.rate)
+        require("rate", all(0 < rate <= 1000 for rate in self.rate), "more than 0 and at most 1000", self.rate)
+        require("frame_count", self.frame_count >= 1, "1 or more", self.frame_count)
+        require("seconds", 0 < self.seconds <= 3600, "more than 0 and at most 3600", self.seconds)
+        require("bound_ms", self.bound_ms > 0, "more than 0", self.bound_ms)
+        require("overload", all(0 < times <= 20 for times in self.overload), "more than 0, at most 20", self.overload)
+        require("windows", LEAST <= self.windows <= 1000, f"{LEAST} to 1000", self.windows)
+        require("jpeg_quality", 0 <= self.jpeg_quality <= 100, "0 to 100", self.jpeg_quality)
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -264,11 +264,8 @@ def throughput_line(found: dict[str, Any]) -> str:
     line = f"throughput: {found['served_fps']:.1f} fps"
     for name, words in (("engine", "the engine alone"), ("path", "the whole path in one thread")):
         if f"bare_{name}_fps" in found:
-            ratio = found[f"served_over_bare_{name}"]
-            line += (
-                f"; {ratio['ratio']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f}) of {words}, "
-                f"{found[f'bare_{name}_fps']:.1f} fps"
-            )
+            ratio = ratio_text(found[f"served_over_bare_{name}"])
+            line += f"; {ratio} of {words}, {found[f'bare_{name}_fps']:.1f} fps"
     return line
 
 
@@ -314,8 +311,3 @@ def _answer_times(client: Client, frames: list[EncodedFrame], ends_s: float) -> 
 def _close(clients: list[Client]) -> None:
     for client in clients:
         client.close()
-
-
-def _require(name: str, allowed: bool, expected: str, came: object) -> None:
-    if not allowed:
-        raise ConfigurationError(name, f"expected {expected}, but {came!r} came")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from bench.report import Document, read_document
+from bench.report import Document, ratio_text, read_document
 from scene.errors import ConfigurationError
 
 _INTRODUCTION = """# Benchmarks
@@ -78,7 +78,7 @@ def _engine_parts(run: Document, accuracy: list[Document]) -> list[str]:
         rows.append(
             [f"`{name}`", *(_number(a_frame["total"][key]) for key in ("median", "p90", "p95", "max"))]
             + [_number(stages.get(stage)) for stage in _COLUMNS]
-            + [_number(subject["pasted_a_frame"]), _ratio(subject["ratio_to_base"]), _ap_beside(subject, accuracy)]
+            + [_number(subject["pasted_a_frame"]), ratio_text(subject["ratio_to_base"]), _ap_beside(subject, accuracy)]
             + [_number((subject["load_ms"] + subject["first_call_ms"]) / 1000), _mebibytes(subject["host_peak_bytes"])]
         )
     settings = run["settings"]
@@ -154,7 +154,7 @@ def _throughput_parts(run: Document) -> list[str]:
         lines.append(f"Throughput of two clients that keep the server busy: {found['served_fps']:.1f} frames a second")
         for key, words in (("engine", "the engine alone in a loop"), ("path", "decoding to answer in one thread")):
             if f"bare_{key}_fps" in found:
-                ratio = _ratio(found[f"served_over_bare_{key}"])
+                ratio = ratio_text(found[f"served_over_bare_{key}"])
                 lines.append(f"{ratio} of {words}, {found[f'bare_{key}_fps']:.1f} frames a second in the same run")
     if run.get("sweep"):
         sweep = run["sweep"]
@@ -217,7 +217,3 @@ def _percent(value: float | None) -> str:
 
 def _mebibytes(value: int | None) -> str:
     return "" if value is None else f"{value / 2**20:.0f}"
-
-
-def _ratio(found: dict[str, Any]) -> str:
-    return f"{found['ratio']:.3f} ({found['low']:.3f} to {found['high']:.3f})"

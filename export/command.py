@@ -50,7 +50,7 @@ def export(arguments: ExportArguments) -> None:
         summary=arguments.summary,
         licence=arguments.licence,
         limits=arguments.limits,
-        accuracy=[_named(entry) for entry in arguments.data],
+        accuracy=[named_data(entry) for entry in arguments.data],
     )
     artifact = publish(arguments.checkpoint, arguments.out, publication)
     for name, value in {**artifact.verified, **artifact.card.figures}.items():
@@ -75,7 +75,7 @@ def _percent(precision: Precision, field: str) -> float:
     return 100 * float(getattr(precision, field))
 
 
-def _named(entry: str) -> tuple[str, Path]:
-    """``NAME=PATH``, or a path that is its own name."""
-    name, _, path = entry.rpartition("=")
-    return name or Path(path).parent.name, Path(path)
+def named_data(entry: str) -> tuple[str, Path]:
+    """``NAME=PATH``, or a path, which is then named after its folder."""
+    name, mark, path = entry.partition("=")
+    return (name, Path(path)) if mark and not Path(entry).exists() else (Path(entry).parent.name, Path(entry))

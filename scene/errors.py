@@ -31,3 +31,9 @@ class DataError(StreetMaskError):
 
 class ServerError(StreetMaskError):
     """The server could not start, be reached, or answer a call."""
+
+
+def require(field: str, allowed: bool, expected: str, came: object) -> None:
+    """Raise ``ConfigurationError`` for a field's value unless it is allowed."""
+    if not allowed:
+        raise ConfigurationError(field, f"expected {expected}, but {came!r} came")

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from scene.errors import ConfigurationError
+from scene.errors import require
 from scene.image import MAX_PIXELS
 
 MESSAGE_SLACK_BYTES = 1 << 20
@@ -46,21 +46,16 @@ class ServerSettings:
     """Port for Prometheus at http://HOST:PORT/metrics; 0 for none."""
 
     def __post_init__(self) -> None:
-        _require("host", self.host, bool(self.host), "a name or an address")
-        _require("port", self.port, 0 <= self.port <= 65535, "0 to 65535")
-        _require("threads", self.threads, 0 <= self.threads <= 1024, "0 to 1024")
-        _require("workers", self.workers, 1 <= self.workers <= 1024, "1 to 1024")
-        _require("max_pixels", self.max_pixels, 256 <= self.max_pixels <= 1 << 28, f"256 to {1 << 28}")
-        _require("max_calls", self.max_calls, self.max_calls >= 1, "1 or more")
-        _require("drain_s", self.drain_s, 0 <= self.drain_s <= 3600, "0 to 3600")
-        _require("metrics_port", self.metrics_port, 0 <= self.metrics_port <= 65535, "0 to 65535")
+        require("host", bool(self.host), "a name or an address", self.host)
+        require("port", 0 <= self.port <= 65535, "0 to 65535", self.port)
+        require("threads", 0 <= self.threads <= 1024, "0 to 1024", self.threads)
+        require("workers", 1 <= self.workers <= 1024, "1 to 1024", self.workers)
+        require("max_pixels", 256 <= self.max_pixels <= 1 << 28, f"256 to {1 << 28}", self.max_pixels)
+        require("max_calls", self.max_calls >= 1, "1 or more", self.max_calls)
+        require("drain_s", 0 <= self.drain_s <= 3600, "0 to 3600", self.drain_s)
+        require("metrics_port", 0 <= self.metrics_port <= 65535, "0 to 65535", self.metrics_port)
 
     @property
     def engine_threads(self) -> int:
         """Threads for the network, resolved."""
         return self.threads or usable_cpus()
-
-
-def _require(field: str, value: object, allowed: bool, expected: str) -> None:
-    if not allowed:
-        raise ConfigurationError(field, f"expected {expected}, but {value!r} came")
