@@ -24,6 +24,9 @@ from serve.stream import Failure
 
 Arrivals = Literal["constant", "poisson"]
 
+Ending = Literal["whole", "stopped", "stalled"]
+"""To the end; by Ctrl-C; or cut off, since frames were still unanswered long after the last one was due."""
+
 ANY_IN_FLIGHT = 1 << 20
 """Frames that may be unanswered: no bound, for whatever is due is sent."""
 
@@ -157,8 +160,8 @@ def drive(
 
 def run_load(
     exchanges: list[Exchange], frames: list[EncodedFrame], plan: LoadPlan, cancel: Callable[[], None]
-) -> tuple[list[StreamLog], bool]:
-    """All streams at once, one thread each; whether all went to the end.
+) -> tuple[list[StreamLog], Ending]:
+    """All streams at once, one thread each; and how it ended.
 
     Ctrl-C, or a server that leaves frames unanswered long after the last one was due, ends the load by ``cancel``,
     which must make every exchange end; what was logged until then is kept.
@@ -175,25 +178,25 @@ def run_load(
         threads.append(threading.Thread(target=drive, args=(exchange, turned, due_s, log, clock, stop), daemon=True))
     for thread in threads:
         thread.start()
-    whole = _join(threads, clock, start_s + plan.seconds + _PATIENCE_S)
-    if not whole:
+    ending = _join(threads, clock, start_s + plan.seconds + _PATIENCE_S)
+    if ending != "whole":
         ended_s = clock.now()
         for log in logs:
             log.ended_s = min(ended_s, start_s + plan.seconds + 1 / log.rate)
         stop.set()
         cancel()
         _join(threads, clock, clock.now() + _PATIENCE_S)
-    return logs, whole
+    return logs, ending
 
 
-def _join(threads: list[threading.Thread], clock: Clock, until_s: float) -> bool:
-    """Whether all ended in time and without Ctrl-C."""
+def _join(threads: list[threading.Thread], clock: Clock, until_s: float) -> Ending:
+    """Wait for all to end."""
     try:
         for thread in threads:
             thread.join(max(0.0, until_s - clock.now()))
     except KeyboardInterrupt:
-        return False
-    return not any(thread.is_alive() for thread in threads)
+        return "stopped"
+    return "stalled" if any(thread.is_alive() for thread in threads) else "whole"
 
 
 def load_report(logs: list[StreamLog]) -> dict[str, Any]:

@@ -130,12 +130,14 @@ class Bench:
         plan = LoadPlan(rates, arguments.seconds, arguments.arrivals, arguments.seed)
         with self._clients(len(rates)) as clients:
             exchanges: list[Exchange] = [partial(client.stream, in_flight=ANY_IN_FLIGHT) for client in clients]
-            logs, whole = run_load(exchanges, self._frames, plan, partial(_close, clients))
+            logs, ending = run_load(exchanges, self._frames, plan, partial(_close, clients))
         report = load_report(logs)
         self.found["loads"][name] = report
         print(load_line(name, report), flush=True)
-        if not whole:
+        if ending == "stopped":
             raise KeyboardInterrupt
+        if ending == "stalled":
+            raise ServerError(f"the server left frames of the load {name} unanswered; it was given up")
         return report
 
     def _overload(self, times: float) -> None:

@@ -123,9 +123,23 @@ def test_ctrl_c_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(threading.Thread, "join", interrupted)
     plan = LoadPlan((5.0,), 60.0)
-    logs, whole = run_load([_silent], [EncodedFrame(b"x")], plan, lambda: None)
-    assert not whole
+    logs, ending = run_load([_silent], [EncodedFrame(b"x")], plan, lambda: None)
+    assert ending == "stopped"
     assert len(logs) == 1
+
+
+def test_a_server_that_never_answers_is_given_up_and_is_no_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.load._PATIENCE_S", 0.2)
+    cancelled = threading.Event()
+
+    def stuck(frames: Iterable[EncodedFrame]) -> Generator[Received, None, None]:
+        next(iter(frames))
+        cancelled.wait()
+        yield from ()
+
+    logs, ending = run_load([stuck], [EncodedFrame(b"x")], LoadPlan((50.0,), 0.1), cancelled.set)
+    assert ending == "stalled"
+    assert [outcome.kind for outcome in logs[0].all_outcomes()] == ["unanswered"] + ["unsent"] * 4
 
 
 LOAD = {
