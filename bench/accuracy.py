@@ -33,7 +33,7 @@ from serve.client import Client
 from serve.settings import usable_cpus
 from streetmask.command_line import INTERRUPTED
 from training.data.coco import CocoDataset
-from training.evaluate import MAX_DETECTIONS, Prediction, collect_predictions, prediction_of, score_predictions
+from training.evaluate import MAX_DETECTIONS, Prediction, prediction_of, predictions_by_picture, score_predictions
 
 REFERENCE: EngineName = "torch"
 """The engine that the others' AP is held against: the deployed module in float32."""
@@ -71,10 +71,10 @@ class AccuracyArguments:
 
 @dataclass(frozen=True)
 class Way:
-    """One way from pictures to predictions. ``reference`` is whose float32 torch it is held against."""
+    """One way from pictures to predictions, a list a picture, held against ``reference``'s float32 torch."""
 
     name: str
-    predict: Callable[[CocoDataset], list[Prediction]]
+    predict: Callable[[CocoDataset], Iterator[list[Prediction]]]
     class_names: tuple[str, ...]
     sha256: str
     reference: str
@@ -94,11 +94,7 @@ def accuracy(arguments: AccuracyArguments) -> int:
         for way in _ways(arguments):
             for name, path in sets.items():
                 print(f"measuring {way.name} on {name}", flush=True)
-                dataset = CocoDataset(path, class_names=way.class_names)
-                dataset = dataset if arguments.first is None else dataset.first(arguments.first)
-                found = score_predictions(way.predict(dataset), dataset).as_dict()
-                row = {**found, "source_sha256": way.sha256, "data_sha256": file_sha256(path)}
-                rows.setdefault(way.name, {})[name] = row | _change(found, rows.get(way.reference, {}).get(name))
+                _measure(way, name, path, arguments.first, rows)
     except KeyboardInterrupt:
         stopped = True
     settings = {"data": list(arguments.data), "first": arguments.first, "device": arguments.device}
@@ -120,18 +116,40 @@ def lines(report: Document) -> list[str]:
     return aligned(rows)
 
 
-def server_predictions(address: str, dataset: CocoDataset) -> list[Prediction]:
+def server_predictions(address: str, dataset: CocoDataset) -> Iterator[list[Prediction]]:
     """What a server answers to every whole picture, sent as raw pixels, whatever the scores."""
-    predictions: list[Prediction] = []
     with Client(address) as client:
         for index in range(len(dataset)):
             answer = client.segment(dataset.picture(index), Options(score_threshold=0.0, max_instances=MAX_DETECTIONS))
             _check_names(answer, dataset, address)
-            predictions += [
+            yield [
                 prediction_of(_instance(found), dataset.image_id(index), answer.image_size_hw)
                 for found in answer.instances
             ]
-    return predictions
+
+
+def _measure(way: Way, name: str, path: Path, first: int | None, rows: dict[str, dict[str, Any]]) -> None:
+    """Add the row of one way on one set; Ctrl-C leaves that of the pictures which were answered until then."""
+    dataset = CocoDataset(path, class_names=way.class_names)
+    dataset = dataset if first is None else dataset.first(first)
+    pictures: list[list[Prediction]] = []
+    try:
+        for picture in way.predict(dataset):
+            pictures += [picture]
+    finally:
+        if pictures:
+            row = _score(way, pictures, dataset, rows.get(way.reference, {}).get(name))
+            rows.setdefault(way.name, {})[name] = row | {"data_sha256": file_sha256(path)}
+
+
+def _score(
+    way: Way, pictures: list[list[Prediction]], dataset: CocoDataset, reference: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The figures on as many of the set's pictures as were answered, and the change from the reference on as many."""
+    predictions = [prediction for picture in pictures for prediction in picture]
+    row = score_predictions(predictions, dataset.first(len(pictures))).as_dict()
+    same = reference if reference is not None and reference["images"] == row["images"] else None
+    return {**row, "source_sha256": way.sha256} | _change(row, same)
 
 
 def _ways(arguments: AccuracyArguments) -> Iterator[Way]:
@@ -149,7 +167,8 @@ def _ways(arguments: AccuracyArguments) -> Iterator[Way]:
     torch_of = {subject.target: subject.name for subject in subjects if subject.engine == REFERENCE}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for subject in write_graphs(subjects, Path(folder)):
-            predict = partial(collect_predictions, partial(_rows, open_runner(subject)))
+            runner = open_runner(subject)
+            predict = partial(predictions_by_picture, partial(_rows, runner), batch_size=1)
             names, digest = class_names(subject.target), source_sha256(subject)
             yield Way(subject.name, predict, names, digest, torch_of[subject.target])
     names = class_names(reference) if reference else STREET_CLASSES
@@ -158,8 +177,8 @@ def _ways(arguments: AccuracyArguments) -> Iterator[Way]:
 
 
 def _rows(runner: Runner, frames: list[RgbImage]) -> list[Detections]:
-    """One frame at a time, as it is timed."""
-    return [row for frame in frames for row in runner.run([frame]).rows]
+    """What the runner that is timed answers."""
+    return runner.run(frames).rows
 
 
 def _change(row: dict[str, Any], reference: dict[str, Any] | None) -> dict[str, dict[str, float]]:

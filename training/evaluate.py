@@ -6,7 +6,7 @@ Frames and masks go through ``scene``, as in serving.
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -101,7 +101,18 @@ def collect_predictions(
 
     Scores below the floor are left out before their masks cost anything; a floor above 0 can only lower the AP.
     """
-    predictions: list[Prediction] = []
+    pictures = predictions_by_picture(predict, dataset, batch_size, score_floor, max_instances)
+    return [prediction for picture in pictures for prediction in picture]
+
+
+def predictions_by_picture(
+    predict: Predict,
+    dataset: CocoDataset,
+    batch_size: int = 8,
+    score_floor: float = 0.0,
+    max_instances: int = MAX_DETECTIONS,
+) -> Iterator[list[Prediction]]:
+    """What ``collect_predictions`` collects, one picture after the other."""
     for start in range(0, len(dataset), batch_size):
         indices = range(start, min(start + batch_size, len(dataset)))
         frames = [dataset.picture(index) for index in indices]
@@ -110,10 +121,7 @@ def collect_predictions(
             _check_classes(best, dataset.class_names)
             size_hw = (frame.shape[0], frame.shape[1])
             image_id = dataset.image_id(index)
-            predictions += [
-                prediction_of(instance, image_id, size_hw) for instance in instances_on_frame(best, size_hw)
-            ]
-    return predictions
+            yield [prediction_of(instance, image_id, size_hw) for instance in instances_on_frame(best, size_hw)]
 
 
 def prediction_of(instance: Instance, image_id: int, size_hw: tuple[int, int]) -> Prediction:

@@ -7,7 +7,10 @@ import pytest
 
 from bench.accuracy import lines
 from bench.cli import main
+from bench.runners import Run, Runner
+from bench.subjects import open_runner
 from export.predictor import open_predictor
+from scene.image import RgbImage
 from streetmask.server_process import server_process
 from tests.export.conftest import Published
 from training.data.coco import CocoDataset
@@ -36,6 +39,31 @@ def test_folder_checkpoint_and_server_are_scored_as_evaluation_scores_them(
     assert "change" not in rows[f"{folder}/torch"]
     assert rows[f"{folder}/torch"]["source_sha256"] == published.artifact.files[0].sha256
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["kind"] == "accuracy"
+
+
+def test_ctrl_c_keeps_the_pictures_that_were_answered(
+    published: Published, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Interrupted:
+        def __init__(self, runner: Runner) -> None:
+            self._runner = runner
+
+        def run(self, frames: list[RgbImage]) -> Run:
+            asked.append(len(frames))
+            if len(asked) == 6:  # three pictures in torch, then two of three in the graph
+                raise KeyboardInterrupt
+            return self._runner.run(frames)
+
+    monkeypatch.setattr("bench.accuracy.open_runner", lambda subject: Interrupted(open_runner(subject)))
+    words = ["accuracy", str(published.folder), "--data", f"boxes={published.data}", "--engines", "onnxruntime"]
+    assert main([*words, "--threads", "1"]) == 130
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    rows = {name.rpartition("/")[2]: sets["boxes"] for name, sets in report["accuracy"].items()}
+    assert report["partial"]
+    assert {name: row["images"] for name, row in rows.items()} == {"torch": 3, "onnxruntime": 2}
+    assert "change" not in rows["onnxruntime"], "it saw other pictures than torch"
 
 
 def test_no_target_and_no_picture_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
