@@ -174,12 +174,18 @@ class Bench:
         self.found["sweep"] = {"bound_ms": arguments.bound_ms, "highest_fps": 0.0, "trials": []}
         for number in range(_SWEEP_STEPS):
             fps = (low + high) / 2
-            report = self._load(f"sweep {number + 1}", self._shared(fps))
-            good = within(report, arguments.bound_ms)
+            # A load that fails is tried again: a neighbour's few seconds would else halve the answer.
+            good = self._trial(f"sweep {number + 1}", fps) or self._trial(f"sweep {number + 1} again", fps)
             low, high = (fps, high) if good else (low, fps)
-            self.found["sweep"]["trials"].append({"offered_fps": report["offered_fps"], "within": good})
             self.found["sweep"]["highest_fps"] = round(low, 3)
         print(f"highest load with 95 in 100 answers within {arguments.bound_ms:g} ms: {low:.1f} fps", flush=True)
+
+    def _trial(self, name: str, fps: float) -> bool:
+        """Whether the server stays within the bound under this load."""
+        report = self._load(name, self._shared(fps))
+        good = within(report, self._arguments.bound_ms)
+        self.found["sweep"]["trials"].append({"offered_fps": report["offered_fps"], "within": good})
+        return good
 
     @contextmanager
     def _clients(self, count: int) -> Iterator[list[Client]]:

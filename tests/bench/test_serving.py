@@ -66,11 +66,29 @@ def test_a_spawned_server_is_held_against_its_engine_in_a_loop_and_taken_to_its_
     for name in ("engine", "path"):
         assert found[f"bare_{name}_fps"] > 0
         assert found[f"served_over_bare_{name}"]["ratio"] > 0
-    assert list(report["loads"]) == ["load", "1.5 x throughput", "sweep 1", "sweep 2"]
-    assert len(report["sweep"]["trials"]) == 2
+    loads = [name for name in report["loads"] if not name.endswith("again")]
+    assert loads == ["load", "1.5 x throughput", "sweep 1", "sweep 2"]
+    assert len(report["sweep"]["trials"]) == len(report["loads"]) - 2
     assert report["server_memory"]["resident_bytes"] > 1 << 20
     assert "samples_age_ms" in report["loads"]["load"]
     assert "samples_age_ms" not in report_of(capsys.readouterr().out)["loads"]["load"]
+
+
+def test_a_sweep_tries_a_load_that_fails_once_more(
+    server: RunningServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.serving._WINDOW_S", 0.1)
+    monkeypatch.setattr("bench.serving._SWEEP_STEPS", 3)
+    verdicts = iter([True, False, True, False, False])
+    monkeypatch.setattr("bench.serving.within", lambda report, bound_ms: next(verdicts))
+    words = ["serve", "--server", server.address, "--rate", "5", *SHORT, "--sweep", "--windows", "8"]
+    assert main(words) == 0
+    report = report_of(capsys.readouterr().out)
+    loads = [name for name in report["loads"] if name.startswith("sweep")]
+    assert loads == ["sweep 1", "sweep 2", "sweep 2 again", "sweep 3", "sweep 3 again"]
+    assert [trial["within"] for trial in report["sweep"]["trials"]] == [True, False, True, False, False]
+    limit = 1.5 * report["throughput"]["served_fps"]
+    assert report["sweep"]["highest_fps"] == pytest.approx(0.75 * limit, rel=0.01)
 
 
 def test_raw_pixels_and_random_arrivals(server: RunningServer, capsys: pytest.CaptureFixture[str]) -> None:
