@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -167,7 +167,7 @@ def _ways(arguments: AccuracyArguments) -> Iterator[Way]:
     torch_of = {subject.target: subject.name for subject in subjects if subject.engine == REFERENCE}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for subject in write_graphs(subjects, Path(folder)):
-            runner = open_runner(subject)
+            runner = open_runner(replace(subject, rows="every"))
             predict = partial(predictions_by_picture, partial(_rows, runner), batch_size=1)
             names, digest = class_names(subject.target), source_sha256(subject)
             yield Way(subject.name, predict, names, digest, torch_of[subject.target])

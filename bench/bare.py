@@ -54,13 +54,14 @@ class BareLoop:
 def _serve(connection: Connection, folder: Path, threads: int, frames: list[EncodedFrame]) -> None:
     model = Model.load(folder, threads)
     inputs = [network_input(frame.decode(), model.artifact.size_hw)[None] for frame in frames]
+    least_score = model.least_score(Options())
     connection.send(Rate(0, 1.0))
     while True:
         loop, seconds = connection.recv()
         count, started_s = 0, time.perf_counter()
         while time.perf_counter() - started_s < seconds:
             if loop == "engine":
-                model.engine.run(inputs[count % len(inputs)])
+                model.engine.run(inputs[count % len(inputs)], least_score)
             else:
                 model.segment(frames[count % len(frames)].decode(), Options())
             count += 1

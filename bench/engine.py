@@ -20,10 +20,12 @@ from bench.runners import stacked
 from bench.samples import LEAST, paired_ratio, summary, totals
 from bench.subjects import (
     EngineName,
+    RowsName,
     Subject,
     graph_file,
     input_size_hw,
     parse_subjects,
+    score_threshold,
     source_sha256,
     write_graphs,
 )
@@ -47,6 +49,9 @@ class EngineArguments:
     """Engines to run each on."""
     batch: tuple[int, ...] = (1,)
     """Batch sizes."""
+    rows: tuple[RowsName, ...] = ("drawn",)
+    """Of which rows a graph makes masks: drawn, those above the drawing thresholds, as the server asks; or every, as AP
+    needs them. Torch makes every row's."""
     base: str = ""
     """Subject that the others are compared to, by its name in the report; the first one without it."""
     rounds: int = 100
@@ -73,6 +78,7 @@ class EngineArguments:
         require("targets", bool(self.targets), "one or more", self.targets)
         require("engines", bool(self.engines), "one or more", self.engines)
         require("batch", bool(self.batch) and min(self.batch) >= 1, "1 or more", self.batch)
+        require("rows", bool(self.rows), "one or more", self.rows)
         require("rounds", self.rounds >= LEAST, f"{LEAST} or more", self.rounds)
         require("frame_count", self.frame_count >= 1, "1 or more", self.frame_count)
         require("instances", self.instances is None or 1 <= self.instances <= 1000, "1 to 1000", self.instances)
@@ -127,7 +133,7 @@ def engine(arguments: EngineArguments) -> int:
     """Run the measurement, print its tables, and end in one line of JSON; the exit status."""
     common = Subject("", "onnxruntime", 1, device_of(arguments.device), arguments.threads or usable_cpus())
     common = replace(common, instances=arguments.instances)
-    subjects = parse_subjects(arguments.targets, arguments.engines, arguments.batch, common)
+    subjects = parse_subjects(arguments.targets, arguments.engines, arguments.batch, common, arguments.rows)
     _check_base(subjects, arguments.base)
     prepare_out(arguments.out)
     frames = load_frames(arguments.frames, arguments.frame_count, arguments.size)
@@ -240,10 +246,14 @@ def _split(subjects: list[Subject], frames: NDArray[np.uint8], found: Found) -> 
     except ModuleNotFoundError:
         return
     for subject in subjects:
-        path = graph_file(subject)
-        if path is not None and subject.name in found.courses:
-            batch = stacked(list(frames[: subject.batch]), input_size_hw(subject))
-            found.splits[subject.name] = graph_split(path, batch, subject.threads)
+        path = graph_file(subject) if subject.name in found.courses else None
+        if path is not None:
+            size_hw = input_size_hw(subject)
+            batches = [
+                stacked([frames[number] for number in _numbers(start, subject.batch, len(frames))], size_hw)
+                for start in range(len(frames))
+            ]
+            found.splits[subject.name] = graph_split(path, batches, subject.threads, score_threshold(subject))
 
 
 def _report(

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,11 @@ _DETECTION = ("Softmax", "Exp", "TopK")
 _RANKING = ("num", "boxes", "scores", "classes")
 
 
-def graph_split(path: Path, image: NDArray[np.uint8], threads: int) -> dict[str, float]:
-    """The shares of ``network``, ``nms`` and ``masks`` in a run, adding up to 1; ``image`` uint8 [B, H, W, 3].
+def graph_split(
+    path: Path, batches: Sequence[NDArray[np.uint8]], threads: int, score_threshold: float = 0.0
+) -> dict[str, float]:
+    """The shares of ``network``, ``nms`` and ``masks`` in a run, adding up to 1; ``batches`` uint8 [B, H, W, 3], shown
+    in turn.
 
     Until the first softmax, exponential (of decoding boxes) or top-k all is network; what follows and the boxes or
     scores depend on is NMS; the rest makes masks.
@@ -26,7 +30,7 @@ def graph_split(path: Path, image: NDArray[np.uint8], threads: int) -> dict[str,
     """
     spent_us: dict[str, float] = defaultdict(float)
     with tempfile.TemporaryDirectory() as folder:
-        runs, optimised = _profile(path, image, threads, Path(folder))
+        runs, optimised = _profile(path, batches, threads, score_threshold, Path(folder))
     stage_of = stages_of(optimised)
     for name, micros in runs:
         spent_us[stage_of.get(name, "network")] += micros
@@ -67,7 +71,7 @@ def _ancestors(graph: onnx.GraphProto, outputs: tuple[str, ...]) -> set[str]:
 
 
 def _profile(
-    path: Path, image: NDArray[np.uint8], threads: int, folder: Path
+    path: Path, batches: Sequence[NDArray[np.uint8]], threads: int, score_threshold: float, folder: Path
 ) -> tuple[list[tuple[str, float]], onnx.GraphProto]:
     """(node, microseconds) of every node's every run after the first ones, and the graph as it really ran: optimised,
     with nodes merged and renamed."""
@@ -79,8 +83,9 @@ def _profile(
     options.profile_file_prefix = str(folder / "profile")
     options.optimized_model_filepath = str(folder / "optimised.onnx")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    for _ in range(_ROUNDS):
-        session.run(None, {"image": image})
+    optional = {node.name: np.array(score_threshold, np.float32) for node in session.get_overridable_initializers()}
+    for number in range(_ROUNDS):
+        session.run(None, {"image": batches[number % len(batches)], **optional})
     events = json.loads(Path(session.end_profiling()).read_text())
     runs = [
         (str(event["name"]).removesuffix("_kernel_time"), float(event["dur"]))

@@ -56,6 +56,10 @@ class Pasting:
             for instance in instances_on_frame(self._wanted(found), (frame.shape[0], frame.shape[1]))
         ]
 
+    def least_score(self) -> float:
+        """What an engine need not look at: the largest score below every threshold, or 0 where rows are forced."""
+        return 0.0 if self.forced is not None else float(np.nextafter(np.float32(min(self.thresholds)), np.float32(-1)))
+
     def _wanted(self, rows: Detections) -> Detections:
         if self.forced is not None:
             return rows.first(self.forced)
@@ -105,12 +109,18 @@ class DeviceClock:
 
 
 class GraphRunner:
-    """An engine of the graph contract: network, NMS and masks are one call."""
+    """An engine of the graph contract: network, NMS and masks are one call.
 
-    def __init__(self, engine: Engine, size_hw: tuple[int, int], pasting: Pasting) -> None:
+    It is asked for the rows that score more than ``score_threshold``.
+    """
+
+    def __init__(
+        self, engine: Engine, size_hw: tuple[int, int], pasting: Pasting, score_threshold: float = 0.0
+    ) -> None:
         self._engine = engine
         self._size_hw = size_hw
         self._pasting = pasting
+        self._score_threshold = score_threshold
 
     def run(self, frames: list[RgbImage]) -> Run:
         """Answer a batch of frames."""
@@ -118,7 +128,7 @@ class GraphRunner:
         with clock.stage("prepare"):
             batch = stacked(frames, self._size_hw)
         with clock.stage("graph"):
-            outputs = self._engine.run(batch)
+            outputs = self._engine.run(batch, self._score_threshold)
         rows = [detections(outputs, index) for index in range(len(frames))]
         with clock.stage("paste"):
             pasted = self._pasting.paste(rows, frames)

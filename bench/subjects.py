@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 EngineName = Literal["onnxruntime", "torch", "torch-bfloat16", "torch-compile"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
+RowsName = Literal["drawn", "every"]
+"""Of which rows a graph makes masks: those above the drawing thresholds, or every one, as AP needs them."""
+
 _EXPORT_S = 1200.0
 
 DRAWING_THRESHOLD = 0.3
@@ -30,22 +33,25 @@ _CHECKPOINT, _GRAPH, _SIZES = "checkpoint.pt", "graph.onnx", "sizes.txt"
 
 @dataclass(frozen=True)
 class Subject:
-    """One thing to time. ``target`` is a model folder, a checkpoint file or a preset's name; ``instances`` forces how
-    many rows enter masks and pasting; ``graph`` is the folder where a graph written for this run lies."""
+    """One thing to time. ``target`` is a model folder, a checkpoint file or a preset's name; ``rows`` are those that a
+    graph is asked for, and torch always makes every one; ``instances`` forces how many rows enter masks and pasting;
+    ``graph`` is the folder where a graph written for this run lies."""
 
     target: str
     engine: EngineName
     batch: int = 1
     device: str = "cpu"
     threads: int = 1
+    rows: RowsName = "drawn"
     instances: int | None = None
     graph: Path | None = None
 
     @property
     def name(self) -> str:
-        """``TARGET/ENGINE``, then ``@DEVICE`` where that is no CPU and ``/bN`` for batches of more than one."""
+        """``TARGET/ENGINE``; then ``@DEVICE`` of no CPU, ``/bN`` for batches of several, ``/every-row``."""
         device = "" if self.device == "cpu" else f"@{self.device}"
-        return f"{self.target}/{self.engine}{device}" + (f"/b{self.batch}" if self.batch > 1 else "")
+        batch = f"/b{self.batch}" if self.batch > 1 else ""
+        return f"{self.target}/{self.engine}{device}{batch}" + ("/every-row" if self.rows == "every" else "")
 
     @property
     def is_artifact(self) -> bool:
@@ -59,9 +65,16 @@ class Subject:
 
 
 def parse_subjects(
-    targets: tuple[str, ...], engines: tuple[EngineName, ...], batches: tuple[int, ...], common: Subject
+    targets: tuple[str, ...],
+    engines: tuple[EngineName, ...],
+    batches: tuple[int, ...],
+    common: Subject,
+    rows: tuple[RowsName, ...] = ("drawn",),
 ) -> list[Subject]:
-    """Every target on every engine at every batch size; the rest as in ``common``. Raises ``ConfigurationError``."""
+    """Every target on every engine at every batch size, a graph with each kind of rows; the rest as in ``common``.
+
+    Raises ``ConfigurationError``.
+    """
     from model.config import PRESETS  # noqa: PLC0415 - plain data, but it lies beside torch
 
     for target in targets:
@@ -71,10 +84,11 @@ def parse_subjects(
                 f"expected a model folder, a checkpoint or a preset ({', '.join(PRESETS)}), but {target} came",
             )
     subjects = [
-        replace(common, target=target, engine=engine, batch=batch, device=_device(engine, common.device))
+        replace(common, target=target, engine=engine, batch=batch, device=_device(engine, common.device), rows=kind)
         for target in targets
         for engine in engines
         for batch in batches
+        for kind in (rows if engine == "onnxruntime" and common.instances is None else ("drawn",))
     ]
     return list(dict.fromkeys(subjects))
 
@@ -100,6 +114,11 @@ def write_graphs(subjects: list[Subject], folder: Path) -> list[Subject]:
 def open_runner(subject: Subject) -> Runner:
     """Load the subject in this process. Raises ``StreetMaskError`` for what cannot be loaded here."""
     return _graph_runner(subject) if subject.engine == "onnxruntime" else _torch_runner(subject)
+
+
+def score_threshold(subject: Subject) -> float:
+    """What the subject's graph is asked with: rows that score no more need no masks."""
+    return 0.0 if subject.rows == "every" else _pasting(subject, classes=1).least_score()
 
 
 def load_segmenter(target: str, settings: "DetectSettings") -> "Segmenter":
@@ -180,10 +199,11 @@ def _graph_runner(subject: Subject) -> GraphRunner:
         folder = Path(subject.target)
         artifact = read_artifact(folder)
         engine = open_engine(folder, artifact, subject.threads)
-        return GraphRunner(engine, artifact.size_hw, _pasting(subject, len(artifact.class_names)))
+        pasting = _pasting(subject, len(artifact.class_names))
+        return GraphRunner(engine, artifact.size_hw, pasting, score_threshold(subject))
     size_hw, mask_hw, classes, rows = _written_sizes(subject.graph)
     engine = OnnxEngine(subject.graph / _GRAPH, tensor_specs(size_hw, rows, mask_hw), subject.threads)
-    return GraphRunner(engine, size_hw, _pasting(subject, classes))
+    return GraphRunner(engine, size_hw, _pasting(subject, classes), score_threshold(subject))
 
 
 def _written_sizes(graph: Path) -> tuple[tuple[int, int], tuple[int, int], int, int]:

@@ -18,8 +18,9 @@ what varies within a run."""
 _ENGINE_NOTE = """Milliseconds a frame, medians unless said otherwise, from the whole frame to every mask on the whole
 frame: *prepare* stretches it to the network's input, *network* is backbone to heads, *nms* decodes and suppresses,
 *masks* assembles and rescores, *paste* lays each mask on the frame. A fused graph's time is divided as its own profile
-divides it. Decoding the picture is not in it; it is in the served figures. Memory is a process's most, the shown frames
-in it."""
+divides it; it makes masks of the rows that are drawn, as the server asks it to, or, as `every-row`, of the hundred that
+AP counts. Torch makes every row's. Decoding the picture is not in it; it is in the served figures. Memory is a
+process's most, the shown frames in it."""
 
 _SERVE_NOTE = """Open loop: a frame is due by the clock, and its age at the answer counts from then, whatever the
 server does. A frame that waits is replaced by a newer one, and the client is told: *dropped*. *Lost* are frames

@@ -1,15 +1,18 @@
-"""The deployed module: the segmenter with BatchNorm folded away and deformable convolutions as single graph nodes."""
+"""The deployed module: the segmenter with BatchNorm folded away, deformable convolutions as single graph nodes, and
+masks for those rows alone that are asked for."""
 
 from copy import deepcopy
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
 from model.backbone import Bottleneck
 from model.deform_conv import DeformConv2d
 from model.detect import DetectSettings
-from model.segmenter import Segmenter
+from model.segmenter import GraphOutputs, Segmenter
 from model.yolact import Yolact
 
 
@@ -30,6 +33,34 @@ class DeformConvNode(DeformConv2d):
             dtype=image.dtype,
             shape=(image.shape[0], self.weight.shape[0], *offsets_yx.shape[2:]),
         )
+
+
+class ThresholdedSegmenter(nn.Module):
+    """A segmenter as it is written into a graph: with the score threshold as a second input.
+
+    Rescoring is most of what masks cost, and a frame draws a few of the hundred rows. So rows at or below the threshold
+    are left out before masks are made of them, and filled up with zeros behind.
+    """
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+
+    def forward(self, image: Tensor, score_threshold: Tensor) -> GraphOutputs:
+        """uint8 RGB [B, H, W, 3], float32 [] -> the contract; a threshold below the settings' own changes nothing."""
+        outputs = self.segmenter.infer(image)
+        found = self.segmenter.suppress(outputs, score_threshold)
+        rows = found.scores.shape[1]
+        wanted = cast(int, (found.scores > 0).sum(dim=1).max().clamp(min=1).item())
+        for fits in (wanted >= 1, wanted <= rows):  # the exporter, which does not know the number, is told its range
+            torch._check(fits)  # type: ignore[no-untyped-call]
+        num, *fields = self.segmenter.assemble(outputs, found.first(wanted))
+        return GraphOutputs(num, *(_filled_up(field, rows) for field in fields))
+
+
+def _filled_up(field: Tensor, rows: int) -> Tensor:
+    """[B, n, ...] -> [B, rows, ...], zeros behind."""
+    return F.pad(field, [0, 0] * (field.dim() - 2) + [0, rows - field.shape[1]])
 
 
 def deployable(network: Yolact, settings: DetectSettings | None = None) -> Segmenter:

@@ -31,12 +31,25 @@ class RankedDetections(NamedTuple):
     classes: Tensor
     mask_coefficients: Tensor
 
+    def first(self, count: int) -> "RankedDetections":
+        """The ``count`` best rows of each picture."""
+        return RankedDetections(*(rows[:, :count] for rows in self))
 
-def detect(outputs: YolactOutputs, anchors_cxcywh: Tensor, settings: DetectSettings) -> RankedDetections:
-    """Decode, suppress per class, rank; shapes do not depend on the values, so that it exports as it stands."""
+
+def detect(
+    outputs: YolactOutputs, anchors_cxcywh: Tensor, settings: DetectSettings, score_threshold: Tensor | None = None
+) -> RankedDetections:
+    """Decode, suppress per class, rank; shapes do not depend on the values, so that it exports as it stands.
+
+    ``score_threshold`` [] raises the settings' own. It takes rows away and changes none: Fast NMS lets only better
+    boxes suppress.
+    """
+    threshold: float | Tensor = settings.score_threshold
+    if score_threshold is not None:
+        threshold = score_threshold.clamp(min=settings.score_threshold)
     boxes_xyxy = decode_boxes(outputs.box_offsets, anchors_cxcywh)
     scores = torch.softmax(outputs.class_logits, dim=-1)[..., 1:].transpose(1, 2)
-    scores = torch.where(scores > settings.score_threshold, scores, 0.0)
+    scores = torch.where(scores > threshold, scores, 0.0)
     scores, anchor_rows, boxes = _top_candidates(scores, boxes_xyxy, settings.candidates)
     scores = scores * fast_nms_keep(boxes, settings.iou_threshold).to(scores.dtype)
     return _rank(scores, anchor_rows, boxes, outputs.mask_coefficients, settings.max_detections)

@@ -53,12 +53,12 @@ class Segmenter(nn.Module):
         outputs: YolactOutputs = self.network(normalise(image, self.network.config))
         return outputs
 
-    def suppress(self, outputs: YolactOutputs) -> RankedDetections:
-        """The second third: decoding and Fast NMS."""
-        return detect(outputs, self.anchors, self.settings)
+    def suppress(self, outputs: YolactOutputs, score_threshold: Tensor | None = None) -> RankedDetections:
+        """The second third: decoding and Fast NMS; ``score_threshold`` [] may raise the settings' own."""
+        return detect(outputs, self.anchors, self.settings, score_threshold)
 
     def assemble(self, outputs: YolactOutputs, found: RankedDetections) -> GraphOutputs:
-        """The last third: masks, their rescoring, and zeros in the rows that hold nothing."""
+        """The last third: masks, their rescoring, and zeros in the rows that hold nothing; as many rows as found."""
         soft = assemble_masks(outputs.prototypes, found.mask_coefficients, found.boxes_xyxy)
         present = found.scores > 0
         return GraphOutputs(

@@ -17,7 +17,10 @@ SCHEMA_VERSION = 1
 MANIFEST = "artifact.json"
 
 OUTPUTS = ("num", "boxes", "scores", "mask_scores", "classes", "masks")
-"""The graph's outputs, in order; its one input is ``image``."""
+"""The graph's outputs, in order; its one input that must be given is ``image``."""
+
+SCORE_THRESHOLD = "score_threshold"
+"""The graph's second input, float32 [], with a default: rows that score no more are zero. Not every engine has it."""
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,12 @@ class Model:
         clock = StageClock(time.perf_counter())
         batch = self.prepare(image, clock)
         with clock.stage("network"):
-            outputs = self.engine.run(batch)
+            outputs = self.engine.run(batch, self.least_score(options))
         return self.finish(outputs, _size_hw(image), options, clock)
+
+    def least_score(self, options: Options) -> float:
+        """What an engine need not look at: the largest score that lies below every threshold."""
+        return float(np.nextafter(self._thresholds_for(options).min(), np.float32(-1)))
 
     def prepare(self, image: RgbImage, clock: StageClock) -> NDArray[np.uint8]:
         """The network's input for one picture: uint8 [1, H, W, 3]."""
@@ -66,11 +70,14 @@ class Model:
         return Answer(self.artifact.name, self.artifact.version, size_hw, found, clock.times())
 
     def _wanted(self, rows: Detections, options: Options) -> Detections:
-        thresholds = self._thresholds
-        if options.score_threshold is not None:
-            thresholds = np.full_like(thresholds, options.score_threshold)
-        kept = rows.above(thresholds)
+        kept = rows.above(self._thresholds_for(options))
         return kept if options.max_instances is None else kept.first(options.max_instances)
+
+    def _thresholds_for(self, options: Options) -> NDArray[np.float32]:
+        """One a class: what the call asks for, or the artifact's own."""
+        if options.score_threshold is None:
+            return self._thresholds
+        return np.full_like(self._thresholds, options.score_threshold)
 
     def _found(self, instance: Instance, options: Options) -> FoundInstance:
         return FoundInstance(

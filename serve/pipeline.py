@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,20 @@ from serve.models import Model
 Result = TypeVar("Result")
 
 
+class Wanted(NamedTuple):
+    """What one frame asks of the engine: the network's input, and a score that rows must exceed to matter."""
+
+    images: NDArray[np.uint8]
+    score_threshold: float
+
+
 class Pipeline:
     """Decoding and drawing-up on a few threads, the network on the batcher's."""
 
     def __init__(self, model: Model, workers: int = 2, max_pixels: int = MAX_PIXELS) -> None:
         self.model = model
         self._max_pixels = max_pixels
-        self._batcher: Batcher[NDArray[np.uint8], Outputs] = Batcher(model.engine.run)
+        self._batcher: Batcher[Wanted, Outputs] = Batcher(lambda wanted: model.engine.run(*wanted))
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="frames")
 
     async def answer(self, frame: EncodedFrame, options: Options) -> Answer:
@@ -32,7 +39,7 @@ class Pipeline:
         self.model.require(options)
         clock = StageClock(frame.arrived_s)
         size_hw, batch = await self._on_worker(lambda: self._read(frame, clock))
-        run = await self._batcher.submit(batch)
+        run = await self._batcher.submit(Wanted(batch, self.model.least_score(options)))
         clock.add("network", run.spent_ms)
         return await self._on_worker(lambda: self.model.finish(run.result, size_hw, options, clock))
 

@@ -29,8 +29,12 @@ class Outputs(NamedTuple):
 class Engine(Protocol):
     """A loaded network. Called from one thread at a time; blocks until the answer is there."""
 
-    def run(self, images: NDArray[np.uint8]) -> Outputs:
-        """Answer a batch: uint8 [B, H, W, 3], RGB, at the network's input size."""
+    def run(self, images: NDArray[np.uint8], score_threshold: float = 0.0) -> Outputs:
+        """Answer a batch: uint8 [B, H, W, 3], RGB, at the network's input size.
+
+        Whoever asks needs no row that scores ``score_threshold`` or less; an engine may leave such rows out, to be done
+        sooner, and does not touch the others.
+        """
         ...
 
 

@@ -1,12 +1,13 @@
 """ONNX files on the CPU."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from scene.artifact import OUTPUTS, TensorSpec
+from scene.artifact import OUTPUTS, SCORE_THRESHOLD, TensorSpec
 from scene.errors import ArtifactError
 from serve.engines import Outputs
 
@@ -24,10 +25,18 @@ class OnnxEngine:
     def __init__(self, path: Path, tensors: dict[str, TensorSpec], threads: int) -> None:
         self._session = _open_session(path, threads)
         _check_contract(self._session, tensors, path)
+        optional = {node.name for node in self._session.get_overridable_initializers()}
+        self._takes_threshold = SCORE_THRESHOLD in optional
 
-    def run(self, images: NDArray[np.uint8]) -> Outputs:
-        """Answer a batch: uint8 [B, H, W, 3], RGB, at the network's input size."""
-        return Outputs(*self._session.run(list(OUTPUTS), {"image": images}))
+    def run(self, images: NDArray[np.uint8], score_threshold: float = 0.0) -> Outputs:
+        """Answer a batch: uint8 [B, H, W, 3], RGB, at the network's input size.
+
+        Rows that score ``score_threshold`` or less are left out, if the graph has that input.
+        """
+        inputs: dict[str, NDArray[Any]] = {"image": images}
+        if self._takes_threshold:
+            inputs[SCORE_THRESHOLD] = np.array(score_threshold, np.float32)
+        return Outputs(*self._session.run(list(OUTPUTS), inputs))
 
 
 def _open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:

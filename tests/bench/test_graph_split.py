@@ -28,7 +28,7 @@ def test_nodes_before_the_top_k_are_network_and_those_for_masks_alone_are_masks(
 
 def test_an_exported_graph_is_divided_into_shares_of_one(published: Published) -> None:
     picture = decode_image((published.folder / published.artifact.golden.path).read_bytes())
-    shares = graph_split(published.folder / "model.onnx", picture[None], 1)
+    shares = graph_split(published.folder / "model.onnx", [picture[None]], 1)
     assert set(shares) == {"network", "nms", "masks"}
     assert min(shares.values()) > 0
     assert abs(sum(shares.values()) - 1) < 0.001

@@ -50,7 +50,7 @@ def test_forced_instances_are_pasted_whatever_their_score_and_never_more_than_th
 
 def test_a_graph_is_one_stage() -> None:
     class Fixed:
-        def run(self, images: NDArray[np.uint8]) -> Outputs:
+        def run(self, images: NDArray[np.uint8], score_threshold: float = 0.0) -> Outputs:
             count = len(images)
             rows = np.zeros((count, 4), np.float32)
             rows[:, 0] = 0.9

@@ -2,14 +2,16 @@ from collections import Counter
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from export.graph import deployable
 from export.to_onnx import OPSET
 from export.verify import compare_detections
-from scene.artifact import OUTPUTS
+from scene.artifact import OUTPUTS, SCORE_THRESHOLD
 from scene.instances import Detections
 from serve.engines import Outputs
 from serve.engines.onnx_engine import OnnxEngine
@@ -50,7 +52,9 @@ def test_operators(graph: onnx.ModelProto) -> None:
 
 
 def test_names_types_and_shapes_are_the_contracts(graph: onnx.ModelProto, published: Published) -> None:
-    values = [*graph.graph.input, *graph.graph.output]
+    threshold, values = graph.graph.input[1], [graph.graph.input[0], *graph.graph.output]
+    assert (len(graph.graph.input), threshold.name) == (2, SCORE_THRESHOLD)
+    assert (threshold.type.tensor_type.elem_type, len(threshold.type.tensor_type.shape.dim)) == (TensorProto.FLOAT, 0)
     assert [value.name for value in values] == ["image", *OUTPUTS]
     for value in values:
         kind = value.type.tensor_type
@@ -77,6 +81,36 @@ def test_any_batch_runs_and_answers_as_torch(engine: OnnxEngine, published: Publ
     for index in range(batch):
         ours: Detections = detections(expected, index)
         compare_detections(ours, detections(outputs, index), module.settings).require()
+
+
+@pytest.mark.parametrize("place", [0, 1, 7])
+def test_a_score_threshold_leaves_rows_out_and_the_others_as_they_are(
+    engine: OnnxEngine, published: Published, place: int
+) -> None:
+    images = pictures(3)
+    whole = engine.run(images)
+    threshold = float(whole.scores[1, place])
+    some = engine.run(images, threshold)
+    _assert_contract(some, published, 3)
+    assert some.num.tolist() == (whole.scores > threshold).sum(axis=1).tolist()
+    assert some.num[1] <= place
+    for index, count in enumerate(some.num.tolist()):
+        for name in OUTPUTS[1:]:
+            np.testing.assert_array_equal(getattr(some, name)[index, :count], getattr(whole, name)[index, :count])
+
+
+@pytest.mark.parametrize(("threshold", "finds"), [(1.0, False), (0.0, True), (-1.0, True)])
+def test_a_threshold_of_one_finds_nothing_and_one_below_the_exported_changes_nothing(
+    engine: OnnxEngine, published: Published, threshold: float, finds: bool
+) -> None:
+    images = pictures(2)
+    outputs = engine.run(images, threshold)
+    _assert_contract(outputs, published, 2)
+    default = Outputs(*onnxruntime.InferenceSession(published.folder / "model.onnx").run(None, {"image": images}))
+    for name in OUTPUTS:
+        expected = getattr(default, name)
+        np.testing.assert_allclose(getattr(outputs, name), expected if finds else expected * 0, atol=1e-6)
+    assert default.num.max() > 10, "the case should find something"
 
 
 def _assert_contract(outputs: Outputs, published: Published, batch: int) -> None:

@@ -114,6 +114,19 @@ def test_equals_fast_nms_in_loops(seed: int, score: float, iou: float, candidate
         assert [row[0] for row in rows] == pytest.approx([row[0] for row in expected], abs=1e-6)
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.0, 1.0, width=32))
+def test_a_raised_threshold_takes_rows_away_and_changes_none(seed: int, raised: float) -> None:
+    outputs = crowded(seed, batch=2)
+    whole = detect(outputs, ANCHORS, DetectSettings())
+    some = detect(outputs, ANCHORS, DetectSettings(), torch.tensor(raised))
+    for picture in range(2):
+        count = int((some.scores[picture] > 0).sum())
+        assert count == int((whole.scores[picture] > raised).sum())
+        for ours, theirs in zip(some.first(count), whole.first(count), strict=True):
+            assert torch.equal(ours[picture], theirs[picture])
+
+
 def test_of_two_equal_scores_on_one_place_one_stays() -> None:
     scores = torch.full((1, len(ANCHORS), 2), 0.001)
     scores[0, [3, 9], 0] = 0.8

@@ -32,7 +32,7 @@ class GatedEngine:
         self.runs = 0
         self.finished = 0
 
-    def run(self, images: NDArray[np.uint8]) -> Outputs:
+    def run(self, images: NDArray[np.uint8], score_threshold: float = 0.0) -> Outputs:
         self.runs += 1
         self.entered.release()
         assert self.gate.acquire(timeout=PATIENCE_S), "the test never opened the gate"

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from scene.errors import ArtifactError, UnknownModelError
 from serve.answer import Options
+from serve.engines import Outputs
 from serve.golden import TOLERANCE
 from serve.models import Model
 from tests.serve.tiny_model import street, write_tiny_model
@@ -47,6 +49,22 @@ def test_thresholds_are_the_model_s_own_unless_one_is_given(tiny: Model) -> None
     (instance,) = tiny.segment(pale, Options(score_threshold=0.1)).instances
     assert instance.score == pytest.approx(0.196, abs=0.01)
     assert tiny.segment(pale, Options(score_threshold=0.2)).instances == ()
+
+
+@pytest.mark.parametrize(("options", "threshold"), [(Options(), 0.3), (Options(score_threshold=0.1), 0.1)])
+def test_the_engine_is_asked_for_no_more_rows_than_are_wanted(tiny: Model, options: Options, threshold: float) -> None:
+    asked: list[float] = []
+
+    class Listening:
+        def run(self, images: NDArray[np.uint8], score_threshold: float = 0.0) -> Outputs:
+            asked.append(score_threshold)
+            return tiny.engine.run(images, score_threshold)
+
+    Model(tiny.artifact, Listening()).segment(TWO, options)
+    assert asked == [tiny.least_score(options)]
+    wanted = np.float32(threshold)
+    assert np.float32(asked[0]) < wanted, "a row of just the threshold is wanted"
+    assert np.nextafter(np.float32(asked[0]), np.float32(1)) == wanted
 
 
 def test_another_model_is_not_found(tiny: Model) -> None:

@@ -1,0 +1,51 @@
+"""What is timed, by which name, and which rows it is asked for."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.subjects import DRAWING_THRESHOLD, Subject, open_runner, parse_subjects, score_threshold
+from scene.errors import ConfigurationError
+from scene.image import decode_image
+from tests.export.conftest import Published
+
+COMMON = Subject("", "onnxruntime")
+
+
+def test_nothing_of_that_name_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="expected a model folder, a checkpoint or a preset"):
+        parse_subjects(("nothing-there",), ("torch",), (1,), COMMON)
+
+
+def test_names_say_what_differs_and_torch_has_one_kind_of_rows() -> None:
+    subjects = parse_subjects(("street-nano",), ("onnxruntime", "torch"), (1, 4), COMMON, ("drawn", "every"))
+    assert [subject.name.removeprefix("street-nano/") for subject in subjects] == [
+        "onnxruntime",
+        "onnxruntime/every-row",
+        "onnxruntime/b4",
+        "onnxruntime/b4/every-row",
+        "torch",
+        "torch/b4",
+    ]
+    forced = parse_subjects(("street-nano",), ("onnxruntime",), (1,), replace(COMMON, instances=9), ("drawn", "every"))
+    assert [subject.name for subject in forced] == ["street-nano/onnxruntime"]
+
+
+def test_a_graph_is_asked_for_what_is_drawn_for_every_row_or_for_those_that_are_forced() -> None:
+    drawn = replace(COMMON, target="street-nano")
+    assert score_threshold(drawn) == np.nextafter(np.float32(DRAWING_THRESHOLD), np.float32(0))
+    assert score_threshold(replace(drawn, rows="every")) == 0
+    assert score_threshold(replace(drawn, instances=9)) == 0
+
+
+def test_the_rows_of_a_folder_that_are_drawn_are_among_all_of_them(published: Published) -> None:
+    golden: Path = published.folder / published.artifact.golden.path
+    frames = [decode_image(golden.read_bytes())]
+    drawn, every = (
+        open_runner(replace(COMMON, target=str(published.folder), rows=rows)).run(frames) for rows in ("drawn", "every")
+    )
+    least = min(published.artifact.thresholds)
+    assert len(drawn.rows[0]) == (every.rows[0].scores >= np.float32(least)).sum() < len(every.rows[0])
+    assert drawn.pasted == every.pasted
