@@ -1,17 +1,21 @@
 """What a network is made of, as frozen values. Variants by ``dataclasses.replace``; presets are constants."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from scene.classes import STREET_CLASSES
+from scene.classes import COCO_CLASSES, PASCAL_CLASSES, STREET_CLASSES
+
+BlockKind = Literal["bottleneck", "basic", "darknet"]
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """A ResNet of bottleneck blocks (He et al. 2016), deformable where the stage says so.
+    """A ResNet (He et al. 2016) of bottleneck or basic blocks, deformable where the stage says so; or a Darknet
+    (Redmon & Farhadi 2018).
 
-    ``blocks``, ``planes`` and ``deformable`` have one entry a stage; a block's output is four times its planes wide.
-    ``deformable`` counts the blocks, from the stage's end, whose 3x3 convolution is a DCNv2, of which every
-    ``deformable_interval``-th is taken (YOLACT++, section 6.2).
+    ``blocks``, ``planes`` and ``deformable`` have one entry a stage. A block's output is its planes wide if basic,
+    twice that in a Darknet, four times that with a bottleneck. ``deformable`` counts the blocks, from the stage's end,
+    whose inner 3x3 convolution is a DCNv2, of which every ``deformable_interval``-th is taken (YOLACT++, section 6.2).
     """
 
     stem_channels: int
@@ -19,6 +23,7 @@ class BackboneConfig:
     planes: tuple[int, ...]
     deformable: tuple[int, ...]
     deformable_interval: int = 1
+    kind: BlockKind = "bottleneck"
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,11 @@ class AnchorConfig:
     scales_px: tuple[tuple[float, ...], ...]
     ratios: tuple[float, ...] = (1.0, 0.5, 2.0)
     square: bool = False
+
+    def scaled(self, factor: float) -> "AnchorConfig":
+        """Every side times the factor: the study's half scales are ``replace(config, anchors=anchors.scaled(0.5))``."""
+        scales_px = tuple(tuple(side * factor for side in level) for level in self.scales_px)
+        return replace(self, scales_px=scales_px)
 
     @property
     def per_cell(self) -> int:
@@ -81,4 +91,84 @@ STREET_NANO = YolactConfig(
 )
 """The bundled network: every box of YOLACT++, small enough to train and to run on a CPU; wide, as a dashcam sees."""
 
-PRESETS: dict[str, YolactConfig] = {"street-nano": STREET_NANO}
+_STAGES = (64, 128, 256, 512)
+_SIDES_PX = (24.0, 48.0, 96.0, 192.0, 384.0)
+_PLUS_ANCHORS = AnchorConfig(octave_scales(_SIDES_PX, steps=3))
+
+RESNET18 = BackboneConfig(64, (2, 2, 2, 2), _STAGES, (0, 0, 0, 0), kind="basic")
+RESNET34 = BackboneConfig(64, (3, 4, 6, 3), _STAGES, (0, 0, 0, 0), kind="basic")
+RESNET50 = BackboneConfig(64, (3, 4, 6, 3), _STAGES, (0, 0, 0, 0))
+RESNET101 = BackboneConfig(64, (3, 4, 23, 3), _STAGES, (0, 0, 0, 0))
+RESNET50_DCN = replace(RESNET50, deformable=(0, 4, 6, 3))
+RESNET101_DCN = replace(RESNET101, deformable=(0, 4, 23, 3), deformable_interval=3)
+DARKNET53 = BackboneConfig(32, (1, 2, 8, 8, 4), (32, 64, 128, 256, 512), (0, 0, 0, 0, 0), kind="darknet")
+
+YOLACT_BASE = YolactConfig(
+    class_names=COCO_CLASSES,
+    size_hw=(550, 550),
+    backbone=RESNET101,
+    fpn_channels=256,
+    anchors=AnchorConfig(octave_scales(_SIDES_PX, steps=1), square=True),
+    prototypes=32,
+    proto_channels=((256, 256, 256), (256,)),
+    rescoring_channels=(),
+)
+"""YOLACT with ResNet-101 on COCO (Bolya et al. 2019); the other published networks differ from it as they say."""
+
+YOLACT_PLUS_BASE = replace(
+    YOLACT_BASE, backbone=RESNET101_DCN, anchors=_PLUS_ANCHORS, rescoring_channels=(8, 16, 32, 64, 128)
+)
+"""YOLACT++ with ResNet-101 on COCO (Bolya et al. 2020)."""
+
+
+def resized(config: YolactConfig, side_px: int) -> YolactConfig:
+    """A square input of another side, anchors in whole pixels, rounded down, as the published 400 and 700 have them."""
+    scales_px = tuple(
+        tuple(float(int(side / config.size_hw[0] * side_px)) for side in level) for level in config.anchors.scales_px
+    )
+    return replace(config, size_hw=(side_px, side_px), anchors=replace(config.anchors, scales_px=scales_px))
+
+
+PUBLISHED: dict[str, YolactConfig] = {
+    "yolact-resnet50": replace(YOLACT_BASE, backbone=RESNET50),
+    "yolact-base": YOLACT_BASE,
+    "yolact-im400": resized(YOLACT_BASE, 400),
+    "yolact-im700": resized(YOLACT_BASE, 700),
+    "yolact-darknet53": replace(
+        YOLACT_BASE, backbone=DARKNET53, mean_rgb=(0.0, 0.0, 0.0), std_rgb=(255.0, 255.0, 255.0)
+    ),
+    "yolact-resnet50-pascal": replace(
+        YOLACT_BASE,
+        class_names=PASCAL_CLASSES,
+        backbone=RESNET50,
+        anchors=AnchorConfig(octave_scales((32.0, 64.0, 128.0, 256.0, 512.0), steps=1)),
+    ),
+    "yolact-plus-resnet50": replace(YOLACT_PLUS_BASE, backbone=RESNET50_DCN),
+    "yolact-plus-base": YOLACT_PLUS_BASE,
+}
+"""The eight networks of the authors' repository, by its names; ``base`` is the one with ResNet-101."""
+
+_WIDE_HW = (384, 768)
+
+
+def _street(config: YolactConfig, backbone: BackboneConfig, wide: bool) -> YolactConfig:
+    """For the street's classes; wide: for frames twice as wide as high, at the cost of the square."""
+    size_hw = _WIDE_HW if wide else config.size_hw
+    return replace(config, class_names=STREET_CLASSES, backbone=backbone, size_hw=size_hw)
+
+
+STREET: dict[str, YolactConfig] = {
+    f"street-{name}{suffix}": _street(config, backbone, wide=bool(suffix))
+    for name, config, backbone in (
+        ("yolact-resnet18", YOLACT_BASE, RESNET18),
+        ("yolact-resnet34", YOLACT_BASE, RESNET34),
+        ("yolact-resnet50", YOLACT_BASE, RESNET50),
+        ("yolact-resnet101", YOLACT_BASE, RESNET101),
+        ("yolact-plus-resnet50", YOLACT_PLUS_BASE, RESNET50_DCN),
+        ("yolact-plus-resnet101", YOLACT_PLUS_BASE, RESNET101_DCN),
+    )
+    for suffix in ("", "-wide")
+}
+"""The same for Cityscapes' eight classes, and two lighter ones; published weights fit but for the class layers."""
+
+PRESETS: dict[str, YolactConfig] = {"street-nano": STREET_NANO, **STREET, **PUBLISHED}

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from model.backbone import ResNet
+from model.backbone import make_backbone
 from model.config import YolactConfig
 from model.fpn import FPN
 from model.heads import PredictionHead, make_protonet
@@ -12,7 +12,7 @@ from model.outputs import YolactOutputs
 
 
 class Yolact(nn.Module):
-    """YOLACT++ (Bolya et al. 2020) for any configuration; state-dict names are the published ones.
+    """YOLACT (Bolya et al. 2019) and YOLACT++ (2020) in any configuration; state-dict names are the published ones.
 
     ``forward`` takes normalised RGB [B, 3, H, W]. ``maskiou_net`` and ``semantic_seg_conv`` are called from outside:
     on assembled masks, and on ``outputs.p3`` when training.
@@ -22,10 +22,10 @@ class Yolact(nn.Module):
         super().__init__()
         self.config = config
         channels, classes = config.fpn_channels, config.class_count
-        self.backbone = ResNet(config.backbone)
+        self.backbone = make_backbone(config.backbone)
         self.proto_net = make_protonet(channels, *config.proto_channels, config.prototypes)
         self.maskiou_net = MaskIouNet(config.rescoring_channels, classes) if config.rescoring_channels else None
-        self.fpn = FPN(self.backbone.channels[1:], channels)
+        self.fpn = FPN(self.backbone.channels[-3:], channels)
         head = PredictionHead(channels, config.anchors.per_cell, classes, config.prototypes)
         self.prediction_layers = nn.ModuleList([head])
         self.semantic_seg_conv = nn.Conv2d(channels, classes, 1)
@@ -33,7 +33,7 @@ class Yolact(nn.Module):
 
     def forward(self, image: Tensor) -> YolactOutputs:
         """Normalised RGB [B, 3, H, W] -> raw outputs, the same in training and inference."""
-        pyramid = self.fpn(self.backbone(image)[1:])
+        pyramid = self.fpn(self.backbone(image)[-3:])
         head = self.prediction_layers[0]
         offsets, logits, coefficients = (
             torch.cat(levels, dim=1) for levels in zip(*(head(level) for level in pyramid), strict=True)

@@ -1,8 +1,9 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
-from model.backbone import Bottleneck, ResNet
-from model.config import BackboneConfig
+from model.backbone import Bottleneck, Darknet, DarknetBlock, ResNet, make_backbone
+from model.config import RESNET18, RESNET34, RESNET50, RESNET101, BackboneConfig
 from model.deform_conv import DeformConv2d
 
 TINY_BACKBONE = BackboneConfig(stem_channels=4, blocks=(1, 2, 1, 1), planes=(2, 3, 4, 5), deformable=(0, 1, 0, 1))
@@ -66,3 +67,40 @@ def test_a_block_that_changes_nothing_in_size_adds_its_input() -> None:
     torch.nn.init.zeros_(block.bn3.weight)
     x = torch.randn(1, 8, 4, 4)
     torch.testing.assert_close(block(x), x.relu())
+
+
+@pytest.mark.parametrize(
+    ("config", "parameters"),
+    [(RESNET18, 11_176_512), (RESNET34, 21_284_672), (RESNET50, 23_508_032), (RESNET101, 42_500_160)],
+)
+def test_resnets_have_as_many_parameters_as_the_papers(config: BackboneConfig, parameters: int) -> None:
+    """Torchvision's counts of the four, without their classifiers of 1000 classes."""
+    with torch.device("meta"):
+        backbone = ResNet(config)
+    assert sum(parameter.numel() for parameter in backbone.parameters()) == parameters
+
+
+def test_basic_blocks_have_torchvisions_keys_and_strides() -> None:
+    config = BackboneConfig(4, (1, 2, 1, 1), (4, 6, 8, 10), (0, 0, 1, 0), kind="basic")
+    backbone = ResNet(config).eval()
+    keys = {key for key in backbone.state_dict() if key.startswith("layers.1.0") and key.endswith("weight")}
+    assert {key.removeprefix("layers.1.0.") for key in keys} == {
+        *("conv1.weight", "bn1.weight", "conv2.weight", "bn2.weight", "downsample.0.weight", "downsample.1.weight"),
+    }
+    assert deformable_places(config) == ["layers.2.0"]
+    maps = backbone(torch.randn(1, 3, 64, 96))
+    assert [tuple(level.shape[1:]) for level in maps] == [(4, 16, 24), (6, 8, 12), (8, 4, 6), (10, 2, 3)]
+
+
+def test_darknet_halves_at_each_stage_and_adds_its_shortcut() -> None:
+    torch.manual_seed(0)
+    backbone = make_backbone(BackboneConfig(4, (1, 1, 2, 1, 1), (2, 3, 4, 5, 6), (0,) * 5, kind="darknet")).eval()
+    assert isinstance(backbone, Darknet)
+    maps = backbone(torch.randn(1, 3, 64, 96))
+    assert [tuple(level.shape[1:]) for level in maps] == [(4, 32, 48), (6, 16, 24), (8, 8, 12), (10, 4, 6), (12, 2, 3)]
+    block = backbone.get_submodule("layers.0.1")
+    assert isinstance(block, DarknetBlock)
+    x = torch.randn(1, 4, 5, 5)
+    inner = F.leaky_relu(block.conv1[1](block.conv1[0](x)), 0.1)
+    expected = F.leaky_relu(block.conv2[1](block.conv2[0](inner)), 0.1) + x
+    torch.testing.assert_close(block(x), expected)
