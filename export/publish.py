@@ -103,7 +103,7 @@ def _draft(
     segmenter: Segmenter, checkpoint: Path, folder: Path, identity: tuple[str, int], publication: Publication
 ) -> Artifact:
     """The manifest as far as it is known before anything ran."""
-    config, rows = segmenter.network.config, segmenter.settings.max_detections
+    config, rows = segmenter.network.config, segmenter.settings.rows
     mask_size_hw = _mask_size(segmenter)
     return Artifact(
         schema_version=SCHEMA_VERSION,

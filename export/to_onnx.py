@@ -23,10 +23,10 @@ def write_onnx(segmenter: Segmenter, path: Path) -> Path:
     """Export through ``torch.export``, simplify, check with ``onnx.checker``, and write one file with its weights.
 
     The graph: ``image`` uint8 [B, H, W, 3] -> num, boxes, scores, mask_scores, classes, masks; B is dynamic. Its second
-    input, ``score_threshold`` float32 [], has the settings' own as its default and need not be given.
+    input, ``score_threshold`` float32 [], is 0 unless it is given.
     """
     height, width = segmenter.network.config.size_hw
-    threshold = np.float32(segmenter.settings.score_threshold)
+    threshold = np.float32(0)
     with _quiet():
         program = torch.onnx.export(
             ThresholdedSegmenter(segmenter).eval(),

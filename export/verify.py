@@ -25,7 +25,7 @@ MASK_TOLERANCE = 1
 class Agreement:
     """The largest differences over all pictures. ``boxes`` in shares of the frame, ``masks`` in levels of 255;
     ``unmatched`` counts detections that one side has and the other lacks, without those that lie at the score threshold
-    or lost a tie for the last of ``max_detections`` rows."""
+    or lost a tie for the last of the rows."""
 
     pictures: int
     detections: int
@@ -108,7 +108,7 @@ def _partner(ours: Detections, row: int, theirs: Detections) -> int | None:
 def _excused_score(ours: Detections, theirs: Detections, settings: DetectSettings) -> float:
     """Up to here a row may lack its partner: it lies at the threshold, or both sides are full and it lost a tie."""
     last = settings.score_threshold
-    if len(ours) == len(theirs) == settings.max_detections:
+    if len(ours) == len(theirs) == settings.rows:
         last = max(last, float(ours.scores.min()), float(theirs.scores.min()))
     return last + SCORE_TOLERANCE
 

@@ -1,23 +1,43 @@
-"""From raw outputs to ranked detections: decoding and Fast NMS (YOLACT, section 3.4), all of it tensor operations."""
+"""From raw outputs to ranked detections: decoding and non-maximum suppression (YOLACT, section 3.4) in its three kinds.
+
+All follow the published code, whose weights' figures depend on them, to the last row.
+"""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from model.boxes import box_iou, decode_boxes
 from model.outputs import YolactOutputs
 
+NmsKind = Literal["fast", "cross-class", "traditional"]
+
+_POOL = 1024
+"""So many of a picture's best scores are looked at together before each class is looked at on its own."""
+
 
 @dataclass(frozen=True)
 class DetectSettings:
-    """``candidates`` per class enter Fast NMS; of what survives, the best ``max_detections`` over all classes stay."""
+    """Which anchors are detections.
+
+    An anchor is looked at if its best class scores more than ``score_threshold``; its other classes come with it, as
+    published. ``candidates`` enter suppression: per class, or of all together with ``cross-class``. Of what survives,
+    the best ``max_detections`` over all classes stay; ``cross-class`` keeps all.
+    """
 
     score_threshold: float = 0.05
     iou_threshold: float = 0.5
     candidates: int = 200
     max_detections: int = 100
+    nms: NmsKind = "fast"
+
+    @property
+    def rows(self) -> int:
+        """The most detections that a picture can have."""
+        return self.candidates if self.nms == "cross-class" else self.max_detections
 
 
 class RankedDetections(NamedTuple):
@@ -36,52 +56,157 @@ class RankedDetections(NamedTuple):
         return RankedDetections(*(rows[:, :count] for rows in self))
 
 
+class _Chosen(NamedTuple):
+    """The rows that survive, by falling score: scores, anchors, classes, each [B, K]; score 0 where there is none."""
+
+    scores: Tensor
+    anchors: Tensor
+    classes: Tensor
+
+
 def detect(
-    outputs: YolactOutputs, anchors_cxcywh: Tensor, settings: DetectSettings, score_threshold: Tensor | None = None
+    outputs: YolactOutputs,
+    anchors_cxcywh: Tensor,
+    settings: DetectSettings,
+    size_hw: tuple[int, int],
+    score_threshold: Tensor | None = None,
 ) -> RankedDetections:
-    """Decode, suppress per class, rank; shapes do not depend on the values, so that it exports as it stands.
+    """Decode, suppress, rank. ``size_hw``: the input's (height, width) in pixels, which traditional NMS counts in.
 
-    ``score_threshold`` [] raises the settings' own. It takes rows away and changes none: Fast NMS lets only better
-    boxes suppress.
+    Shapes do not depend on the values, so that it exports as it stands; traditional NMS does not export.
+    ``score_threshold`` [] takes away the rows that score no more, and changes none of the others.
     """
-    threshold: float | Tensor = settings.score_threshold
-    if score_threshold is not None:
-        threshold = score_threshold.clamp(min=settings.score_threshold)
     boxes_xyxy = decode_boxes(outputs.box_offsets, anchors_cxcywh)
-    scores = torch.softmax(outputs.class_logits, dim=-1)[..., 1:].transpose(1, 2)
-    scores = torch.where(scores > threshold, scores, 0.0)
-    scores, anchor_rows, boxes = _top_candidates(scores, boxes_xyxy, settings.candidates)
-    scores = scores * fast_nms_keep(boxes, settings.iou_threshold).to(scores.dtype)
-    return _rank(scores, anchor_rows, boxes, outputs.mask_coefficients, settings.max_detections)
+    probabilities = torch.softmax(outputs.class_logits, dim=-1)[..., 1:]
+    if settings.nms == "fast":
+        chosen = _fast_nms(probabilities, boxes_xyxy, settings)
+    elif settings.nms == "cross-class":
+        chosen = _cross_class_nms(probabilities, boxes_xyxy, settings)
+    else:
+        chosen = _traditional_nms(probabilities, boxes_xyxy, settings, size_hw)
+    scores = chosen.scores
+    if score_threshold is not None:
+        scores = torch.where(scores > score_threshold, scores, 0.0)
+    return RankedDetections(
+        boxes_xyxy=_take(boxes_xyxy, chosen.anchors),
+        scores=scores,
+        classes=chosen.classes,
+        mask_coefficients=_take(outputs.mask_coefficients, chosen.anchors),
+    )
 
 
-def fast_nms_keep(boxes_xyxy: Tensor, iou_threshold: float) -> Tensor:
+def fast_nms_keep(boxes_xyxy: Tensor, iou_threshold: float, groups: Tensor | None = None) -> Tensor:
     """Which of [..., n, 4], sorted by falling score, overlap no better one by more than the threshold: bool [..., n].
 
-    Fast NMS lets a box that is itself suppressed suppress others, which makes it one matrix operation.
+    Fast NMS lets a box that is itself suppressed suppress others, which makes it one matrix operation. ``groups``
+    [..., n]: boxes of different ones do not suppress each other.
     """
     overlaps = box_iou(boxes_xyxy, boxes_xyxy).triu(diagonal=1)
+    if groups is not None:
+        overlaps = overlaps * (groups[..., :, None] == groups[..., None, :])
     return overlaps.amax(dim=-2) <= iou_threshold
 
 
-def _top_candidates(scores: Tensor, boxes_xyxy: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Per class the best anchors: scores and rows [B, C, n], boxes [B, C, n, 4]."""
-    count = min(count, scores.shape[-1])
-    scores, rows = scores.topk(count, dim=-1)
-    return scores, rows, _take(boxes_xyxy, rows.flatten(1)).view(*rows.shape, 4)
+def _fast_nms(probabilities: Tensor, boxes_xyxy: Tensor, settings: DetectSettings) -> _Chosen:
+    """Fast NMS within each class; probabilities [B, N, C] and boxes [B, N, 4]."""
+    if probabilities.device.type == "cpu" and not torch.compiler.is_compiling():  # a GPU would wait for the pool's size
+        pooled = [_pooled_fast_nms(*picture, settings) for picture in zip(probabilities, boxes_xyxy, strict=True)]
+        found = [chosen for chosen in pooled if chosen is not None]
+        if len(found) == len(pooled):
+            return _batched(found)
+    return _classwise_fast_nms(probabilities, boxes_xyxy, settings)
 
 
-def _rank(scores: Tensor, rows: Tensor, boxes: Tensor, coefficients: Tensor, count: int) -> RankedDetections:
-    """Merge the classes [B, C, n] and keep the best ``count``."""
+def _classwise_fast_nms(probabilities: Tensor, boxes_xyxy: Tensor, settings: DetectSettings) -> _Chosen:
+    """Every class on its own, whatever its scores: the same operations for any picture."""
+    seen = probabilities.amax(dim=-1, keepdim=True) > settings.score_threshold
+    scores = torch.where(seen, probabilities, 0.0).transpose(1, 2)
+    scores, rows = scores.topk(min(settings.candidates, scores.shape[-1]), dim=-1)
+    boxes = _take(boxes_xyxy, rows.flatten(1)).view(*rows.shape, 4)
+    scores = scores * fast_nms_keep(boxes, settings.iou_threshold).to(scores.dtype)
     per_class = scores.shape[-1]
-    scores, places = scores.flatten(1).topk(min(count, scores[0].numel()), dim=-1)
-    anchor_rows = rows.flatten(1).gather(1, places)
-    return RankedDetections(
-        boxes_xyxy=_take(boxes.flatten(1, 2), places),
-        scores=scores,
-        classes=torch.div(places, per_class, rounding_mode="floor"),
-        mask_coefficients=_take(coefficients, anchor_rows),
-    )
+    scores, places = scores.flatten(1).topk(min(settings.max_detections, scores[0].numel()), dim=-1)
+    classes = torch.div(places, per_class, rounding_mode="floor")
+    return _Chosen(scores, rows.flatten(1).gather(1, places), classes)
+
+
+def _pooled_fast_nms(probabilities: Tensor, boxes_xyxy: Tensor, settings: DetectSettings) -> _Chosen | None:
+    """One picture's [N, C] and [N, 4]: the same answer from its best scores alone, or None where they do not suffice.
+
+    Only better boxes suppress, so whatever lies below the pool changes nothing in it; once ``max_detections`` of it
+    survive, nothing below is needed. All pairs of the pool are pairs of the anchors with the best classes.
+    """
+    best, (anchor_count, class_count) = probabilities.amax(dim=-1), probabilities.shape
+    seen = int((best > settings.score_threshold).sum())
+    if not seen:
+        return None
+    anchors = best.topk(min(seen, _POOL)).indices
+    scores, places = probabilities[anchors].flatten().topk(min(_POOL, len(anchors) * class_count))
+    classes = places % class_count
+    rows = anchors[torch.div(places, class_count, rounding_mode="floor")]
+    rank = F.one_hot(classes, class_count).cumsum(0).gather(1, classes[:, None])[:, 0]
+    keep = fast_nms_keep(boxes_xyxy[rows], settings.iou_threshold, classes) & (rank <= settings.candidates)
+    kept = keep.nonzero()[: settings.max_detections, 0]
+    if len(kept) < settings.max_detections and len(scores) < seen * class_count:
+        return None
+    count = min(settings.max_detections, min(settings.candidates, anchor_count) * class_count)
+    return _filled_up(_Chosen(scores[kept], rows[kept], classes[kept]), count)
+
+
+def _cross_class_nms(probabilities: Tensor, boxes_xyxy: Tensor, settings: DetectSettings) -> _Chosen:
+    """Fast NMS over all classes at once: each anchor counts for its best class alone."""
+    scores, classes = probabilities.max(dim=-1)
+    scores = torch.where(scores > settings.score_threshold, scores, 0.0)
+    scores, rows = scores.topk(min(settings.candidates, scores.shape[-1]), dim=-1)
+    scores = scores * fast_nms_keep(_take(boxes_xyxy, rows), settings.iou_threshold).to(scores.dtype)
+    scores, order = scores.topk(scores.shape[-1], dim=-1)
+    rows = rows.gather(1, order)
+    return _Chosen(scores, rows, classes.gather(1, rows))
+
+
+def _traditional_nms(
+    probabilities: Tensor, boxes_xyxy: Tensor, settings: DetectSettings, size_hw: tuple[int, int]
+) -> _Chosen:
+    """Greedy NMS per class: a box that is suppressed suppresses none. Every class score must pass the threshold."""
+    height, width = size_hw
+    boxes_px = boxes_xyxy * boxes_xyxy.new_tensor([width, height, width, height])
+    found = []
+    for scores, boxes in zip(probabilities, boxes_px, strict=True):
+        parts = [
+            _Chosen(scores[rows, index], rows, torch.full_like(rows, index))
+            for index in range(scores.shape[1])
+            for rows in [_greedy_nms(scores[:, index], boxes, settings)]
+        ]
+        together = _Chosen(*(torch.cat(rows) for rows in zip(*parts, strict=True)))
+        order = together.scores.argsort(descending=True, stable=True)[: settings.max_detections]
+        found.append(_filled_up(_Chosen(*(rows[order] for rows in together)), settings.max_detections))
+    return _batched(found)
+
+
+def _greedy_nms(scores: Tensor, boxes_px: Tensor, settings: DetectSettings) -> Tensor:
+    """The rows [n] of one class's scores [N] that stay, best first; boxes [N, 4] in pixels, whose last one they hold.
+
+    So an area is (width + 1) x (height + 1), and an overlap of just the threshold is too much.
+    """
+    rows = (scores > settings.score_threshold).nonzero()[:, 0]
+    rows = rows[scores[rows].argsort(descending=True, stable=True)]
+    boxes = boxes_px[rows] + boxes_px.new_tensor([0, 0, 1, 1])
+    kept: list[Tensor] = []
+    while len(rows):
+        kept.append(rows[0])
+        apart = box_iou(boxes[:1], boxes[1:])[0] < settings.iou_threshold
+        rows, boxes = rows[1:][apart], boxes[1:][apart]
+    return torch.stack(kept) if kept else rows
+
+
+def _batched(pictures: list[_Chosen]) -> _Chosen:
+    """Rows [K] of each picture -> [B, K]."""
+    return _Chosen(*(torch.stack(rows) for rows in zip(*pictures, strict=True)))
+
+
+def _filled_up(chosen: _Chosen, count: int) -> _Chosen:
+    """One picture's rows [n] with rows of score 0 behind: [count]."""
+    return _Chosen(*(F.pad(rows, (0, count - len(rows))) for rows in chosen))
 
 
 def _take(values: Tensor, rows: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class Segmenter(nn.Module):
 
     def suppress(self, outputs: YolactOutputs, score_threshold: Tensor | None = None) -> RankedDetections:
         """The second third: decoding and Fast NMS; ``score_threshold`` [] may raise the settings' own."""
-        return detect(outputs, self.anchors, self.settings, score_threshold)
+        return detect(outputs, self.anchors, self.settings, self.network.config.size_hw, score_threshold)
 
     def assemble(self, outputs: YolactOutputs, found: RankedDetections) -> GraphOutputs:
         """The last third: masks, their rescoring, and zeros in the rows that hold nothing; as many rows as found."""

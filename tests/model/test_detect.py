@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -8,14 +9,15 @@ from torch import Tensor
 
 from model.anchors import make_anchors
 from model.boxes import box_iou, cxcywh_to_xyxy, decode_boxes, encode_boxes
-from model.detect import DetectSettings, RankedDetections, detect, fast_nms_keep
+from model.detect import DetectSettings, NmsKind, RankedDetections, detect, fast_nms_keep
 from model.outputs import YolactOutputs
 from tests.model.tiny_network import TINY
 
 Row = tuple[float, int, int]
 """Score, class and anchor of a detection."""
 
-ANCHORS = make_anchors(replace(TINY, size_hw=(32, 64)))
+SIZE_HW = (32, 64)
+ANCHORS = make_anchors(replace(TINY, size_hw=SIZE_HW))
 
 
 def outputs_of(
@@ -53,12 +55,52 @@ def literal_fast_nms(outputs: YolactOutputs, picture: int, limits: DetectSetting
     found: list[Row] = []
     for class_index in range(scores.shape[1] - 1):
         column = scores[:, class_index + 1].tolist()
-        order = sorted(range(len(column)), key=lambda row: -column[row])[: limits.candidates]
-        order = [row for row in order if column[row] > limits.score_threshold]
+        seen = [row for row in range(len(column)) if float(scores[row, 1:].max()) > limits.score_threshold]
+        order = sorted(seen, key=lambda row: -column[row])[: limits.candidates]
         for place, row in enumerate(order):
             if all(float(overlaps[better, row]) <= limits.iou_threshold for better in order[:place]):
                 found.append((column[row], class_index, row))
     return sorted(found, reverse=True)[: limits.max_detections]
+
+
+def literal_cross_class_nms(outputs: YolactOutputs, picture: int, limits: DetectSettings) -> list[Row]:
+    """The same over all classes at once, each anchor standing for its best class."""
+    boxes = decode_boxes(outputs.box_offsets[picture], ANCHORS)
+    scores, classes = outputs.class_logits[picture].softmax(dim=-1)[:, 1:].max(dim=-1)
+    overlaps = box_iou(boxes, boxes)
+    order = [row for row in scores.argsort(descending=True).tolist() if scores[row] > limits.score_threshold]
+    order = order[: limits.candidates]
+    return [
+        (float(scores[row]), int(classes[row]), row)
+        for place, row in enumerate(order)
+        if all(float(overlaps[better, row]) <= limits.iou_threshold for better in order[:place])
+    ]
+
+
+def literal_traditional_nms(outputs: YolactOutputs, picture: int, limits: DetectSettings) -> list[Row]:
+    """Greedy, per class, in pixels whose last one belongs to the box."""
+    height, width = SIZE_HW
+    boxes = decode_boxes(outputs.box_offsets[picture], ANCHORS) * torch.tensor([width, height, width, height])
+    scores = outputs.class_logits[picture].softmax(dim=-1)[:, 1:]
+    found: list[Row] = []
+    for class_index in range(scores.shape[1]):
+        column = scores[:, class_index].tolist()
+        kept: list[int] = []
+        for row in sorted(range(len(column)), key=lambda row: -column[row]):
+            if column[row] > limits.score_threshold and all(
+                overlap_of_whole_pixels(boxes[better].tolist(), boxes[row].tolist()) < limits.iou_threshold
+                for better in kept
+            ):
+                kept.append(row)
+        found += [(column[row], class_index, row) for row in kept]
+    return sorted(found, reverse=True)[: limits.max_detections]
+
+
+def overlap_of_whole_pixels(ours: list[float], other: list[float]) -> float:
+    sides = [max(0.0, min(ours[axis + 2], other[axis + 2]) - max(ours[axis], other[axis]) + 1) for axis in (0, 1)]
+    shared = sides[0] * sides[1]
+    areas = [(box[2] - box[0] + 1) * (box[3] - box[1] + 1) for box in (ours, other)]
+    return shared / (sum(areas) - shared)
 
 
 def rows_of(found: RankedDetections, outputs: YolactOutputs, picture: int = 0) -> list[Row]:
@@ -78,7 +120,7 @@ def rows_of(found: RankedDetections, outputs: YolactOutputs, picture: int = 0) -
 
 def test_nothing_above_the_threshold() -> None:
     outputs = outputs_of(torch.full((2, len(ANCHORS), 3), 0.01))
-    found = detect(outputs, ANCHORS, DetectSettings())
+    found = detect(outputs, ANCHORS, DetectSettings(), SIZE_HW)
     assert found.scores.shape[0] == 2
     assert not found.scores.any()
 
@@ -87,7 +129,7 @@ def test_one_object_by_hand() -> None:
     scores = torch.full((1, len(ANCHORS), 3), 0.01)
     scores[0, 5] = torch.tensor([0.1, 0.7, 0.06])
     outputs = outputs_of(scores)
-    found = detect(outputs, ANCHORS, DetectSettings())
+    found = detect(outputs, ANCHORS, DetectSettings(), SIZE_HW)
     expected = [(0.7, 1, 5), (0.1, 0, 5), (0.06, 2, 5)]  # classes do not suppress each other
     rows = rows_of(found, outputs)
     assert [row[1:] for row in rows] == [row[1:] for row in expected]
@@ -106,7 +148,7 @@ def test_one_object_by_hand() -> None:
 def test_equals_fast_nms_in_loops(seed: int, score: float, iou: float, candidates: int, limit: int) -> None:
     limits = DetectSettings(score, iou, candidates, limit)
     outputs = crowded(seed, batch=2)
-    found = detect(outputs, ANCHORS, limits)
+    found = detect(outputs, ANCHORS, limits, SIZE_HW)
     for picture in range(2):
         expected = literal_fast_nms(outputs, picture, limits)
         rows = rows_of(found, outputs, picture)
@@ -114,12 +156,56 @@ def test_equals_fast_nms_in_loops(seed: int, score: float, iou: float, candidate
         assert [row[0] for row in rows] == pytest.approx([row[0] for row in expected], abs=1e-6)
 
 
+@pytest.mark.parametrize("limits", [DetectSettings(), DetectSettings(0.2, 0.3, 7, 12), DetectSettings(0.4, 0.7, 20, 5)])
+@pytest.mark.parametrize("literal", [literal_cross_class_nms, literal_traditional_nms])
+def test_the_other_kinds_equal_themselves_in_loops(
+    literal: Callable[[YolactOutputs, int, DetectSettings], list[Row]], limits: DetectSettings
+) -> None:
+    limits = replace(limits, nms="cross-class" if literal is literal_cross_class_nms else "traditional")
+    outputs = crowded(4, batch=2)
+    found = detect(outputs, ANCHORS, limits, SIZE_HW)
+    assert found.scores.shape[1] <= limits.rows
+    for picture in range(2):
+        expected = literal(outputs, picture, limits)
+        rows = rows_of(found, outputs, picture)
+        assert len(rows) > 3, "the case should find something"
+        assert [row[1:] for row in rows] == [row[1:] for row in expected]
+        assert [row[0] for row in rows] == pytest.approx([row[0] for row in expected], abs=1e-6)
+
+
+@pytest.mark.parametrize("nms", ["fast", "cross-class", "traditional"])
+def test_every_kind_finds_nothing_where_nothing_is(nms: NmsKind) -> None:
+    outputs = outputs_of(torch.full((2, len(ANCHORS), 3), 0.01))
+    limits = DetectSettings(nms=nms)
+    found = detect(outputs, ANCHORS, limits, SIZE_HW)
+    assert found.scores.shape == (2, min(limits.rows, len(ANCHORS) * (1 if nms == "cross-class" else 3)))
+    assert not found.scores.any()
+
+
+@pytest.mark.parametrize("pool", [1, 8, 40, 10_000])
+@pytest.mark.parametrize(
+    "limits", [DetectSettings(), DetectSettings(0.3, 0.5, 3, 6), DetectSettings(0.6, 0.2, 200, 100)]
+)
+def test_the_pool_of_best_scores_changes_no_answer(
+    monkeypatch: pytest.MonkeyPatch, limits: DetectSettings, pool: int
+) -> None:
+    monkeypatch.setattr("model.detect._POOL", pool)
+    outputs = crowded(7, batch=2)
+    found = detect(outputs, ANCHORS, limits, SIZE_HW)
+    monkeypatch.setattr("model.detect._pooled_fast_nms", lambda *_: None)
+    for ours, theirs in zip(found, detect(outputs, ANCHORS, limits, SIZE_HW), strict=True):
+        seen = found.scores > 0
+        assert ours.shape == theirs.shape
+        assert torch.equal(ours[seen], theirs[seen])
+    assert torch.equal(found.scores > 0, detect(outputs, ANCHORS, limits, SIZE_HW).scores > 0)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.0, 1.0, width=32))
 def test_a_raised_threshold_takes_rows_away_and_changes_none(seed: int, raised: float) -> None:
     outputs = crowded(seed, batch=2)
-    whole = detect(outputs, ANCHORS, DetectSettings())
-    some = detect(outputs, ANCHORS, DetectSettings(), torch.tensor(raised))
+    whole = detect(outputs, ANCHORS, DetectSettings(), SIZE_HW)
+    some = detect(outputs, ANCHORS, DetectSettings(), SIZE_HW, torch.tensor(raised))
     for picture in range(2):
         count = int((some.scores[picture] > 0).sum())
         assert count == int((whole.scores[picture] > raised).sum())
@@ -132,17 +218,18 @@ def test_of_two_equal_scores_on_one_place_one_stays() -> None:
     scores[0, [3, 9], 0] = 0.8
     boxes = cxcywh_to_xyxy(ANCHORS).clone()[None]
     boxes[0, 9] = boxes[0, 3]
-    rows = rows_of(detect(outputs := outputs_of(scores, boxes), ANCHORS, DetectSettings()), outputs)
-    assert len(rows) == 1
-    assert rows[0][1] == 0
-    assert rows[0][2] in (3, 9)
+    rows = rows_of(detect(outputs := outputs_of(scores, boxes), ANCHORS, DetectSettings(), SIZE_HW), outputs)
+    first, second = rows
+    assert first[1] == 0
+    assert first[2] in (3, 9)
+    assert second[1] == 1, "an anchor's other classes come with it, as published"
 
 
 def test_equal_scores_apart_all_stay() -> None:
     scores = torch.full((1, len(ANCHORS), 2), 0.001)
     scores[0, [0, 3, 15], 1] = 0.8
-    rows = rows_of(detect(outputs := outputs_of(scores), ANCHORS, DetectSettings()), outputs)
-    assert {row[1:] for row in rows} == {(1, 0), (1, 3), (1, 15)}
+    rows = rows_of(detect(outputs := outputs_of(scores), ANCHORS, DetectSettings(), SIZE_HW), outputs)
+    assert {row[1:] for row in rows if row[0] > 0.5} == {(1, 0), (1, 3), (1, 15)}
 
 
 def test_a_suppressed_box_suppresses_too() -> None:
@@ -160,8 +247,8 @@ def test_an_overlap_of_just_the_threshold_stays() -> None:
 
 def test_rows_are_as_many_as_asked_for_or_as_there_are() -> None:
     outputs = crowded(0)
-    found = detect(outputs, ANCHORS, DetectSettings(max_detections=4))
+    found = detect(outputs, ANCHORS, DetectSettings(max_detections=4), SIZE_HW)
     assert found.scores.shape == (1, 4)
     assert found.boxes_xyxy.shape == (1, 4, 4)
-    few = detect(outputs_of(torch.full((1, 2, 3), 0.2), anchors=ANCHORS[:2]), ANCHORS[:2], DetectSettings())
+    few = detect(outputs_of(torch.full((1, 2, 3), 0.2), anchors=ANCHORS[:2]), ANCHORS[:2], DetectSettings(), SIZE_HW)
     assert few.scores.shape == (1, 6)
