@@ -15,8 +15,11 @@ from model.outputs import YolactOutputs
 
 NmsKind = Literal["fast", "cross-class", "traditional"]
 
-_POOL = 1024
-"""So many of a picture's best scores are looked at together before each class is looked at on its own."""
+_POOL = 4096
+"""So many of a picture's best scores are sorted together, before each class is looked at on its own."""
+
+_HANDFULS = (256, 512, 1024)
+"""Of these, so many are held against each other, one number after the other, until enough survive."""
 
 
 @dataclass(frozen=True)
@@ -133,24 +136,39 @@ def _classwise_fast_nms(probabilities: Tensor, boxes_xyxy: Tensor, settings: Det
 def _pooled_fast_nms(probabilities: Tensor, boxes_xyxy: Tensor, settings: DetectSettings) -> _Chosen | None:
     """One picture's [N, C] and [N, 4]: the same answer from its best scores alone, or None where they do not suffice.
 
-    Only better boxes suppress, so whatever lies below the pool changes nothing in it; once ``max_detections`` of it
-    survive, nothing below is needed. All pairs of the pool are pairs of the anchors with the best classes.
+    Only better boxes suppress, so whatever lies below a handful changes nothing in it; once ``max_detections`` of it
+    survive, nothing below is needed.
     """
     best, (anchor_count, class_count) = probabilities.amax(dim=-1), probabilities.shape
     seen = int((best > settings.score_threshold).sum())
-    if not seen:
-        return None
-    anchors = best.topk(min(seen, _POOL)).indices
+    pool = _pool(probabilities, best.topk(min(seen, _POOL)).indices, settings.candidates)
+    for size in _HANDFULS:
+        handful = _Chosen(*(rows[:size] for rows in pool))
+        kept = _survivors(handful, boxes_xyxy, settings)
+        is_all = len(handful.scores) == len(pool.scores) and seen * class_count <= _POOL
+        if len(kept.scores) == settings.max_detections or is_all:
+            return _filled_up(kept, min(settings.max_detections, min(settings.candidates, anchor_count) * class_count))
+    return None
+
+
+def _pool(probabilities: Tensor, anchors: Tensor, candidates: int) -> _Chosen:
+    """The best pairs of these anchors and their classes, no class with more than its candidates.
+
+    The best pairs of all anchors are among those of the anchors whose best class is best.
+    """
+    class_count = probabilities.shape[1]
     scores, places = probabilities[anchors].flatten().topk(min(_POOL, len(anchors) * class_count))
     classes = places % class_count
-    rows = anchors[torch.div(places, class_count, rounding_mode="floor")]
     rank = F.one_hot(classes, class_count).cumsum(0).gather(1, classes[:, None])[:, 0]
-    keep = fast_nms_keep(boxes_xyxy[rows], settings.iou_threshold, classes) & (rank <= settings.candidates)
-    kept = keep.nonzero()[: settings.max_detections, 0]
-    if len(kept) < settings.max_detections and len(scores) < seen * class_count:
-        return None
-    count = min(settings.max_detections, min(settings.candidates, anchor_count) * class_count)
-    return _filled_up(_Chosen(scores[kept], rows[kept], classes[kept]), count)
+    anchors = anchors[torch.div(places, class_count, rounding_mode="floor")]
+    return _Chosen(*(rows[rank <= candidates] for rows in (scores, anchors, classes)))
+
+
+def _survivors(chosen: _Chosen, boxes_xyxy: Tensor, settings: DetectSettings) -> _Chosen:
+    if not len(chosen.scores):
+        return chosen
+    keep = fast_nms_keep(boxes_xyxy[chosen.anchors], settings.iou_threshold, chosen.classes)
+    return _Chosen(*(rows[keep][: settings.max_detections] for rows in chosen))
 
 
 def _cross_class_nms(probabilities: Tensor, boxes_xyxy: Tensor, settings: DetectSettings) -> _Chosen:

@@ -182,14 +182,15 @@ def test_every_kind_finds_nothing_where_nothing_is(nms: NmsKind) -> None:
     assert not found.scores.any()
 
 
-@pytest.mark.parametrize("pool", [1, 8, 40, 10_000])
+@pytest.mark.parametrize(("pool", "handfuls"), [(1, (1,)), (40, (8, 40)), (40, (12,)), (10_000, (5, 10_000))])
 @pytest.mark.parametrize(
     "limits", [DetectSettings(), DetectSettings(0.3, 0.5, 3, 6), DetectSettings(0.6, 0.2, 200, 100)]
 )
 def test_the_pool_of_best_scores_changes_no_answer(
-    monkeypatch: pytest.MonkeyPatch, limits: DetectSettings, pool: int
+    monkeypatch: pytest.MonkeyPatch, limits: DetectSettings, pool: int, handfuls: tuple[int, ...]
 ) -> None:
     monkeypatch.setattr("model.detect._POOL", pool)
+    monkeypatch.setattr("model.detect._HANDFULS", handfuls)
     outputs = crowded(7, batch=2)
     found = detect(outputs, ANCHORS, limits, SIZE_HW)
     monkeypatch.setattr("model.detect._pooled_fast_nms", lambda *_: None)
