@@ -62,6 +62,22 @@ def check_size(size_hw: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
         raise FrameError(f"a frame may have {max_pixels} pixels, but {width}x{height} came; send it smaller")
 
 
+def as_rgb(pixels: NDArray[np.generic], max_pixels: int = MAX_PIXELS) -> RgbImage:
+    """A picture in an array as RGB: [H, W] and [H, W, 1] grey, [H, W, 3] RGB, [H, W, 4] RGBA, whose alpha is dropped.
+
+    Raises ``FrameError`` for other shapes, numbers other than uint8, and sizes that are not taken.
+    """
+    if pixels.dtype != np.uint8:
+        raise FrameError(f"a picture has uint8 values of 0 to 255, but {pixels.dtype} came; scale it to that first")
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    if pixels.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise FrameError(f"a picture is [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], but {list(pixels.shape)} came")
+    check_size((pixels.shape[0], pixels.shape[1]), max_pixels)
+    if channels == 1:
+        return cast(RgbImage, np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2))
+    return cast(RgbImage, np.ascontiguousarray(pixels[..., :3]))
+
+
 def network_input(image: RgbImage, size_hw: tuple[int, int]) -> RgbImage:
     """Stretch the whole frame [H, W, 3] to the network's (height, width): bilinear, no letterbox, no antialiasing.
 

@@ -1,7 +1,7 @@
 """What a network says of one frame, and how it is laid onto the frame: boxes to pixels, masks within their boxes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import cv2
@@ -32,14 +32,19 @@ class Detections:
 
     def above(self, thresholds: NDArray[np.float32]) -> "Detections":
         """The rows whose score reaches their class's threshold; ``thresholds`` float32 [classes]."""
-        keep = self.scores >= thresholds[self.classes]
-        return Detections(
-            self.boxes_xyxy[keep], self.scores[keep], self.mask_scores[keep], self.classes[keep], self.masks[keep]
-        )
+        return self._only(self.scores >= thresholds[self.classes])
+
+    def renumbered(self, table: NDArray[np.int32]) -> "Detections":
+        """The rows of the classes that the table (int32 [classes]) gives another number; those of -1 are left out."""
+        kept = self._only(table[self.classes] >= 0)
+        return replace(kept, classes=table[kept.classes])
 
     def first(self, count: int) -> "Detections":
         """The ``count`` best rows at most."""
         return Detections(*(rows[:count] for rows in self.__dict__.values()))
+
+    def _only(self, keep: NDArray[np.bool_]) -> "Detections":
+        return Detections(*(rows[keep] for rows in self.__dict__.values()))
 
 
 @dataclass(frozen=True)

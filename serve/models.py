@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from scene.artifact import Artifact, GoldenFrame, read_artifact
 from scene.errors import ArtifactError, FrameError, UnknownModelError
-from scene.image import RgbImage, decode_image, network_input
+from scene.image import RgbImage, as_rgb, decode_image, network_input
 from scene.instances import Detections, Instance, instances_on_frame
 from serve.answer import Answer, FoundInstance, MaskRegion, Options, StageClock
 from serve.engines import Engine, Outputs, open_engine
@@ -42,10 +42,14 @@ class Model:
             )
 
     def segment(self, image: RgbImage, options: Options | None = None) -> Answer:
-        """Find the instances of a picture, uint8 [H, W, 3] RGB, in the calling thread."""
+        """Find the instances of a picture, uint8 [H, W, 3] RGB, in the calling thread.
+
+        Grey pictures and such with an alpha channel are taken, too (``as_rgb``); ``FrameError`` for any other.
+        """
         options = options or Options()
         self.require(options)
         clock = StageClock(time.perf_counter())
+        image = as_rgb(image)
         batch = self.prepare(image, clock)
         with clock.stage("network"):
             outputs = self.engine.run(batch, self.least_score(options))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scene.errors import FrameError
-from scene.image import MAX_PIXELS, check_size, decode_image, decode_raw, network_input
+from scene.image import MAX_PIXELS, as_rgb, check_size, decode_image, decode_raw, network_input
 
 HEIGHT, WIDTH = 48, 64
 
@@ -211,3 +211,47 @@ def test_network_input_is_bilinear_at_half_pixel_centres_without_antialiasing() 
 def test_network_input_stretches_without_letterbox() -> None:
     white = np.full((20, 80, 3), 255, np.uint8)
     assert network_input(white, (64, 32)).min() == 255
+
+
+@pytest.mark.parametrize(
+    ("pixels", "sentence"),
+    [
+        (np.zeros((1, 1, 3), np.uint8), "at least 16x16 pixels, but 1x1 came"),
+        (np.zeros((0, 0, 3), np.uint8), "at least 16x16 pixels, but 0x0 came"),
+        (np.zeros((64, 64, 3), np.uint16), "uint8 values of 0 to 255, but uint16 came"),
+        (np.zeros((64, 64, 3), np.float32), "uint8 values of 0 to 255, but float32 came"),
+        (np.zeros((64, 64, 2), np.uint8), r"but \[64, 64, 2\] came"),
+        (np.zeros((1, 64, 64, 3), np.uint8), r"but \[1, 64, 64, 3\] came"),
+        (np.zeros(64, np.uint8), r"but \[64\] came"),
+        (np.broadcast_to(np.uint8(7), (20_000, 20_000, 3)), "may have 8847360 pixels, but 20000x20000 came"),
+    ],
+)
+def test_an_array_that_is_no_picture_is_refused(pixels: np.ndarray[Any, Any], sentence: str) -> None:
+    with pytest.raises(FrameError, match=sentence):
+        as_rgb(pixels)
+
+
+def test_grey_and_transparent_arrays_become_rgb() -> None:
+    rgb = picture()
+    assert np.shares_memory(as_rgb(rgb), rgb)
+    grey = rgb[..., 0]
+    for pixels in (grey, grey[..., None]):
+        np.testing.assert_array_equal(as_rgb(pixels), np.stack([grey] * 3, axis=-1))
+    np.testing.assert_array_equal(as_rgb(np.dstack((rgb, np.full(grey.shape, 9, np.uint8)))), rgb)
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("L", lambda rgb: np.stack([np.asarray(Image.fromarray(rgb).convert("L"))] * 3, axis=-1)),
+        ("RGBA", lambda rgb: rgb),
+        ("I;16", lambda rgb: np.stack([rgb[..., 0]] * 3, axis=-1)),
+    ],
+)
+def test_files_of_one_or_four_channels_and_of_16_bits_are_read(mode: str, expected: Any) -> None:
+    stream = BytesIO()
+    if mode == "I;16":
+        Image.fromarray(picture()[..., 0].astype(np.uint16) * 257).save(stream, "PNG")
+    else:
+        Image.fromarray(picture()).convert(mode).save(stream, "PNG")
+    np.testing.assert_array_equal(decode_image(stream.getvalue()), expected(picture()))

@@ -137,3 +137,17 @@ def test_run_lengths_go_round(height: int, width: int, share: float, seed: int) 
     assert isinstance(encoded["counts"], str)
     np.testing.assert_array_equal(decode_rle(encoded), mask)
     assert coco_mask.area(encoded) == mask.sum()
+
+
+def test_renumbered_rows_have_other_classes_or_are_left_out() -> None:
+    rows = Detections(
+        boxes_xyxy=np.zeros((3, 4), np.float32),
+        scores=np.array([0.9, 0.8, 0.7], np.float32),
+        mask_scores=np.array([0.5, 0.4, 0.3], np.float32),
+        classes=np.array([2, 0, 1], np.int32),
+        masks=np.zeros((3, 2, 2), np.uint8),
+    )
+    found = rows.renumbered(np.array([5, -1, 0], np.int32))
+    assert found.classes.tolist() == [0, 5]
+    assert found.scores.tolist() == rows.scores[:2].tolist()
+    assert len(rows.renumbered(np.full(3, -1, np.int32))) == 0
