@@ -16,6 +16,10 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("serve",): Command("Serve a model over gRPC.", "streetmask.commands.serve:serve", "serve"),
     ("stream",): Command("Stream a video through a server.", "streetmask.commands.stream:stream", "client"),
     ("data", "synth"): Command("Make synthetic street scenes with labels.", "streetmask.commands.synth:synth", "serve"),
+    ("weights", "inspect"): Command("Say what a weight file holds.", "training.weights_command:inspect", "train"),
+    ("weights", "convert"): Command(
+        "Make a checkpoint from published weights or a backbone.", "training.weights_command:convert", "train"
+    ),
     ("train",): Command("Train or fine-tune a network.", "training.command:train", "train"),
     ("evaluate",): Command("Measure a checkpoint or model on labelled pictures.", "export.command:evaluate", "export"),
     ("export",): Command("Turn a checkpoint into a model folder.", "export.command:export", "export"),

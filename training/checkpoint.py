@@ -1,14 +1,16 @@
 """A checkpoint: a state_dict plus the configuration as plain data, written whole or not at all."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 
-from model.config import YolactConfig
+from model.backbone_weights import backbone_kind
+from model.weight_file import read_state
+from model.weights import config_for, load_weights
 from model.yolact import Yolact
 from scene.errors import DataError
 
@@ -41,18 +43,28 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def training_history(content: dict[str, Any]) -> str:
+def training_history(content: Mapping[str, Any]) -> str:
     """What a checkpoint says it was trained on, in words, with what the one that it started from had seen."""
-    seen = "; ".join(content.get("data", [])) or "not recorded"
-    return f"{content.get('step', 'unknown')} steps on {seen}"
+    seen = "; ".join(content.get("data", [])) or "data that were not recorded"
+    steps = f"{content['step']} steps on " if "step" in content else ""
+    return f"{steps}{seen}"
 
 
-def load_network(path: Path) -> Yolact:
-    """The network of a checkpoint, on the CPU, in eval mode."""
-    content = read_checkpoint(path)
-    try:
-        network = Yolact(msgspec.convert(content["config"], YolactConfig))
-        network.load_state_dict(content["model"])
-    except (msgspec.ValidationError, RuntimeError) as error:
-        raise DataError(f"{path} does not hold the network that its configuration names: {error}") from error
-    return network.eval()
+def load_network(path: Path, preset: str | None = None) -> Yolact:
+    """The network of a checkpoint or of any full set of weights (``model.weights``), on the CPU, in eval mode.
+
+    ``preset`` names the network where the file leaves a choice. Raises ``DataError`` for what cannot be loaded.
+    """
+    file = read_state(path)
+    kind = backbone_kind(file.state)
+    if kind is not None:
+        raise DataError(
+            f"{path} holds a {kind} backbone, no whole network: build one on it with `streetmask weights convert`"
+        )
+    network, _ = load_weights(config_for(file, preset), file)
+    return network
+
+
+def read_progress(path: Path) -> dict[str, Any]:
+    """What a file says of its training beside the weights: ``step``, ``data``, ``thresholds``; empty if nothing."""
+    return dict(read_state(path).progress)

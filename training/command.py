@@ -11,8 +11,8 @@ import tyro
 
 from model.config import PRESETS
 from model.yolact import Yolact
-from scene.errors import ConfigurationError
-from training.checkpoint import load_network, read_checkpoint, training_history
+from scene.errors import ConfigurationError, require
+from training.checkpoint import load_network, read_progress, training_history
 from training.data.coco import CocoDataset
 from training.evaluate import Evaluation
 from training.feed import AugmentedPictures
@@ -33,9 +33,9 @@ class TrainArguments:
     source: Path | None = None
     """COCO JSON whose pictures are mixed in, by the recipe's share."""
     start: Path | None = None
-    """Checkpoint to start from; random weights without it."""
-    preset: Literal["street-nano"] = "street-nano"
-    """Network, when there is no checkpoint to start from."""
+    """Weights to start from, with the classes to train for (`streetmask weights convert`); random ones without it."""
+    preset: str = "street-nano"
+    """Network, when there are no weights to start from."""
     recipe: Literal["nano", "nano-onwards"] = "nano"
     """How it is trained: from nothing, or on from what has learned something already."""
     steps: int | None = None
@@ -58,6 +58,7 @@ class TrainArguments:
 def train(arguments: TrainArguments) -> None:
     """Run the training that the arguments describe, printing each evaluation."""
     recipe = _recipe(arguments)
+    require("preset", arguments.preset in PRESETS, f"one of {', '.join(PRESETS)}", arguments.preset)
     if not arguments.data:
         raise ConfigurationError("data", "expected at least one COCO JSON file, but none came")
     if arguments.threads:
@@ -99,7 +100,7 @@ def _seen(arguments: TrainArguments) -> Iterator[str]:
     if arguments.source:
         yield describe(arguments.source)
     if arguments.start:
-        yield f"before that: {training_history(read_checkpoint(arguments.start))}"
+        yield f"before that: {training_history(read_progress(arguments.start))}"
 
 
 def summary(step: int, evaluation: Evaluation) -> str:

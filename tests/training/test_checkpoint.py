@@ -101,7 +101,7 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     config = asdict(replace(TINY, prototypes=TINY.prototypes + 1))
     torch.save({"config": config, "model": seeded_network().state_dict()}, path)
-    with pytest.raises(DataError, match="does not hold the network that its configuration names"):
+    with pytest.raises(DataError, match="does not hold this network"):
         load_network(path)
 
 
@@ -109,5 +109,5 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
 def test_a_configuration_of_the_wrong_kind(tmp_path: Path, change: dict[str, Any]) -> None:
     path = tmp_path / "last.pt"
     torch.save({"config": {**asdict(TINY), **change}, "model": seeded_network().state_dict()}, path)
-    with pytest.raises(DataError, match="does not hold the network"):
+    with pytest.raises(DataError, match="does not hold a configuration that StreetMask knows"):
         load_network(path)
