@@ -3,11 +3,11 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
-from export.predictor import open_predictor
+from export.predictor import on_the_street, open_predictor
 from export.publish import Publication, publish
 from training.data.coco import CocoDataset
 from training.evaluate import Precision
@@ -37,9 +37,13 @@ class EvaluateArguments:
     """Measure COCO box and mask AP of a checkpoint or a model folder at full frame size."""
 
     model: Annotated[Path, tyro.conf.Positional]
-    """Checkpoint file, or model folder such as models/street-nano/1."""
+    """Checkpoint, published weights, or model folder such as models/street-nano/1."""
     data: Path
     """COCO JSON with the pictures beside it."""
+    classes: Literal["own", "street"] = "own"
+    """Classes that are scored: the model's own; or the street's, with what it finds of any other class discarded."""
+    preset: str | None = None
+    """Network of weights that leave a choice, such as yolact-im700."""
     threads: int = 2
     """CPU threads of a model folder's engine."""
 
@@ -60,8 +64,9 @@ def export(arguments: ExportArguments) -> None:
 
 def evaluate(arguments: EvaluateArguments) -> None:
     """Print a table by class, then the whole evaluation as one line of JSON."""
-    dataset = CocoDataset(arguments.data)
-    result = score(open_predictor(arguments.model, arguments.threads), dataset)
+    predictor = open_predictor(arguments.model, arguments.threads, arguments.preset)
+    predictor = on_the_street(predictor) if arguments.classes == "street" else predictor
+    result = score(predictor.predict, CocoDataset(arguments.data, class_names=predictor.class_names))
     print(f"{result.images} pictures, {result.instances} instances")
     print(f"{'':12}{'box AP':>8}{'mask AP':>9}")
     for name in result.box.by_class:

@@ -1,11 +1,15 @@
-"""A checkpoint or an artifact as the one callable that evaluation takes, so that both are scored by the same path."""
+"""Weights or an artifact as the one callable that evaluation takes, so that both are scored by the same path."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from model.segmenter import Segmenter, TorchPredictor
+from model.weights import street_class_map
+from scene.classes import STREET_CLASSES
+from scene.errors import ConfigurationError
 from scene.image import RgbImage, network_input
 from scene.instances import Detections
 from serve.engines import Engine
@@ -28,9 +32,44 @@ class EnginePredictor:
         return [detections(self.engine.run(np.stack([network_input(frame, self.size_hw)]))) for frame in frames]
 
 
-def open_predictor(path: Path, threads: int = 2) -> Predictor:
-    """A folder is an artifact and runs on its engine; a file is a checkpoint and runs in torch."""
+@dataclass(frozen=True)
+class NamedPredictor:
+    """A predictor and what it calls the classes of its detections."""
+
+    predict: Predictor
+    class_names: tuple[str, ...]
+
+
+def open_predictor(path: Path, threads: int = 2, preset: str | None = None) -> NamedPredictor:
+    """A folder is an artifact and runs on its engine; a file is a checkpoint or published weights and runs in torch."""
     if path.is_dir():
         model = Model.load(path, threads)
-        return EnginePredictor(model.engine, model.artifact.size_hw)
-    return TorchPredictor(Segmenter(load_network(path)))
+        predict = EnginePredictor(model.engine, model.artifact.size_hw)
+        return NamedPredictor(predict, tuple(model.artifact.class_names))
+    network = load_network(path, preset)
+    return NamedPredictor(TorchPredictor(Segmenter(network)), network.config.class_names)
+
+
+def on_the_street(predictor: NamedPredictor) -> NamedPredictor:
+    """A network of other classes on street scenes without training: those that the street has too, the rest discarded.
+
+    The reference study's first row: COCO's persons are persons, and nothing finds a rider. Raises
+    ``ConfigurationError`` if it knows no street class.
+    """
+    table = _renumbering(predictor.class_names, street_class_map(predictor.class_names))
+    if not (table >= 0).any():
+        names = ", ".join(predictor.class_names[:5])
+        raise ConfigurationError("classes", f"expected some of {', '.join(STREET_CLASSES)}, but {names}, ... came")
+
+    def predict(frames: list[RgbImage]) -> list[Detections]:
+        return [found.renumbered(table) for found in predictor.predict(frames)]
+
+    return replace(predictor, predict=predict, class_names=STREET_CLASSES)
+
+
+def _renumbering(names: Sequence[str], class_map: Mapping[str, str]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """The street's number of each class, by its own name before another's; -1 for none: int32 [classes]."""
+    table = np.full(len(names), -1, np.int32)
+    for target, source in sorted(class_map.items(), key=lambda pair: pair[0] == pair[1]):
+        table[names.index(source)] = STREET_CLASSES.index(target)
+    return table

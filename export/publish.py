@@ -33,7 +33,7 @@ from scene.image import RgbImage, decode_image, network_input
 from scene.instances import MASK_CUT
 from serve.engines import Engine, open_engine
 from serve.models import detections
-from training.checkpoint import load_network, read_checkpoint, save_checkpoint, training_history
+from training.checkpoint import load_network, read_progress, save_checkpoint, training_history
 from training.data.coco import CocoDataset
 from training.data.synthetic import SceneSettings, scene
 from training.evaluate import DEFAULT_THRESHOLD, best_thresholds, collect_predictions, score_predictions
@@ -71,7 +71,6 @@ def publish(checkpoint: Path, out: Path, publication: Publication, say: Callable
     draft_folder.mkdir(parents=True)
     say("writing the graph")
     write_onnx(segmenter, draft_folder / _ONNX_FILE)
-    _write_weights(checkpoint, draft_folder / _CHECKPOINT_FILE)
     artifact = _draft(segmenter, checkpoint, draft_folder, (name, number), publication)
     engine = open_engine(draft_folder, artifact, threads=2)
     artifact = replace(artifact, golden=_golden(engine, artifact, draft_folder))
@@ -80,6 +79,7 @@ def publish(checkpoint: Path, out: Path, publication: Publication, say: Callable
     agreement.require()
     artifact = replace(artifact, verified={key: float(value) for key, value in asdict(agreement).items()})
     artifact = _measured(artifact, engine, publication, say)
+    artifact = replace(artifact, files=[*artifact.files, _weights(checkpoint, draft_folder, artifact.thresholds)])
     write_artifact(artifact, draft_folder)
     shutil.rmtree(out, ignore_errors=True)
     draft_folder.rename(out)
@@ -104,7 +104,6 @@ def _draft(
 ) -> Artifact:
     """The manifest as far as it is known before anything ran."""
     config, rows = segmenter.network.config, segmenter.settings.rows
-    mask_size_hw = _mask_size(segmenter)
     return Artifact(
         schema_version=SCHEMA_VERSION,
         name=identity[0],
@@ -113,17 +112,14 @@ def _draft(
         size_hw=config.size_hw,
         color_order="RGB",
         max_detections=rows,
-        mask_size_hw=mask_size_hw,
+        mask_size_hw=segmenter.mask_size_hw,
         thresholds=[DEFAULT_THRESHOLD] * config.class_count,
-        tensors=tensor_specs(config.size_hw, rows, mask_size_hw),
-        files=[
-            ModelFile(name, engine, "float32", file_sha256(folder / name))
-            for name, engine in ((_ONNX_FILE, "onnx"), (_CHECKPOINT_FILE, "torch"))
-        ],
+        tensors=tensor_specs(config.size_hw, rows, segmenter.mask_size_hw),
+        files=[ModelFile(_ONNX_FILE, "onnx", "float32", file_sha256(folder / _ONNX_FILE))],
         golden=GoldenFrame(_GOLDEN_FILE, [], [], [], []),
         card=ModelCard(
             summary=publication.summary,
-            training_data=training_history(read_checkpoint(checkpoint)),
+            training_data=training_history(read_progress(checkpoint)),
             licence=publication.licence,
             limits=publication.limits,
         ),
@@ -133,18 +129,14 @@ def _draft(
     )
 
 
-def _write_weights(checkpoint: Path, path: Path) -> None:
-    """The checkpoint without its optimiser, so that retraining can start from the artifact alone."""
-    content = read_checkpoint(checkpoint)
-    kept = {key: content[key] for key in ("step", "data") if key in content}
-    save_checkpoint(path, load_network(checkpoint), **kept)
+def _weights(checkpoint: Path, folder: Path, thresholds: list[float]) -> ModelFile:
+    """The checkpoint without its optimiser, so that retraining can start from the artifact alone.
 
-
-def _mask_size(segmenter: Segmenter) -> tuple[int, int]:
-    image = torch.zeros((1, *segmenter.network.config.size_hw, 3), dtype=torch.uint8)
-    with torch.inference_mode():
-        height, width = segmenter(image).masks.shape[-2:]
-    return int(height), int(width)
+    It has the drawing thresholds with it: loaded on its own it draws what the artifact draws.
+    """
+    path = folder / _CHECKPOINT_FILE
+    save_checkpoint(path, load_network(checkpoint), **(read_progress(checkpoint) | {"thresholds": thresholds}))
+    return ModelFile(_CHECKPOINT_FILE, "torch", "float32", file_sha256(path))
 
 
 def _tools() -> dict[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.anchors import make_anchors
+from model.anchors import level_sizes, make_anchors
 from model.detect import DetectSettings, RankedDetections, detect
 from model.masks import assemble_masks
 from model.outputs import YolactOutputs
@@ -42,6 +42,12 @@ class Segmenter(nn.Module):
         self.settings = settings or DetectSettings()
         self.anchors: Tensor
         self.register_buffer("anchors", make_anchors(network.config), persistent=False)
+
+    @property
+    def mask_size_hw(self) -> tuple[int, int]:
+        """The (height, width) of its masks: the protonet doubles the pyramid's finest level."""
+        height, width = level_sizes(self.network.config.size_hw, levels=1)[0]
+        return 2 * height, 2 * width
 
     def forward(self, image: Tensor) -> GraphOutputs:
         """Normalise, run the network, suppress, assemble and rescore masks."""

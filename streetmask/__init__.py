@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from serve.answer import Answer, FoundInstance, Options
     from serve.client import Client
     from serve.models import Model
+    from streetmask.loading import load
 
-__all__ = ["Answer", "Client", "FoundInstance", "Model", "Options", "StreetMaskError"]
+__all__ = ["Answer", "Client", "FoundInstance", "Model", "Options", "StreetMaskError", "load"]
 
 _HOMES = {
     "Answer": "serve.answer",
@@ -22,6 +23,7 @@ _HOMES = {
     "Model": "serve.models",
     "Options": "serve.answer",
     "StreetMaskError": "scene.errors",
+    "load": "streetmask.loading",
 }
 
 

@@ -11,9 +11,9 @@ import tyro
 from scene.errors import ConfigurationError
 from scene.image import RgbImage
 from serve.answer import Answer, Options
-from serve.models import Model
 from serve.settings import usable_cpus
 from streetmask.drawing import painter_for
+from streetmask.loading import load
 from streetmask.picture import write_picture
 from streetmask.recording import FrameRecord, RecordWriter
 from streetmask.sources import Pictures, Source, open_source
@@ -27,7 +27,9 @@ class SegmentArguments:
     input: tyro.conf.Positional[tuple[str, ...]]
     """Pictures, folders, videos, a camera's index, or rtsp:// addresses."""
     model: Path = Path("models/street-nano/1")
-    """Model folder."""
+    """Model folder, checkpoint, or published weights (.pth, .safetensors)."""
+    preset: str | None = None
+    """Network of weights that leave a choice, such as yolact-im700."""
     out: Path | None = None
     """Folder for annotated pictures or videos, and for results.jsonl."""
     score_threshold: float | None = None
@@ -46,7 +48,7 @@ def segment(arguments: SegmentArguments) -> None:
     """Answer every frame of every input, in order."""
     options = Options(arguments.score_threshold, arguments.max_instances)
     sources = {text: open_source(text) for text in arguments.input}
-    model = Model.load(arguments.model, arguments.threads)
+    model = load(arguments.model, arguments.preset, arguments.threads)
     with ExitStack() as stack:
         writer = stack.enter_context(RecordWriter(arguments.out / "results.jsonl")) if arguments.out else None
         for number, (label, image, sink) in enumerate(_frames(sources, arguments.out, stack)):

@@ -29,7 +29,7 @@ def test_folder_checkpoint_and_server_are_scored_as_evaluation_scores_them(
     folder = str(published.folder)
     assert list(rows) == [f"{folder}/torch", f"{folder}/onnxruntime", server.address]
     dataset = CocoDataset(published.data)
-    expected = evaluate(open_predictor(published.folder), dataset).as_dict()
+    expected = evaluate(open_predictor(published.folder).predict, dataset).as_dict()
     assert rows[f"{folder}/onnxruntime"]["mask"] == expected["mask"]
     assert rows[server.address]["mask"] == expected["mask"]
     assert rows[server.address]["box"]["ap"] == pytest.approx(expected["box"]["ap"], abs=1e-6)

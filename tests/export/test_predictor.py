@@ -3,11 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.predictor import EnginePredictor, open_predictor
+from export.predictor import EnginePredictor, NamedPredictor, on_the_street, open_predictor
 from export.verify import compare_detections
 from model.detect import DetectSettings
-from scene.errors import ArtifactError, DataError
+from scene.classes import STREET_CLASSES
+from scene.errors import ArtifactError, ConfigurationError, DataError
 from scene.image import RgbImage
+from scene.instances import Detections
 from serve.models import Model
 from tests.export.conftest import Published
 
@@ -19,12 +21,12 @@ def frames() -> list[RgbImage]:
 
 
 def test_no_frames_no_answers(published: Published) -> None:
-    assert open_predictor(published.folder, threads=1)([]) == []
+    assert open_predictor(published.folder, threads=1).predict([]) == []
 
 
 def test_a_checkpoint_and_its_artifact_answer_alike(published: Published, frames: list[RgbImage]) -> None:
-    in_torch = open_predictor(published.checkpoint)(frames)
-    deployed = open_predictor(published.folder, threads=1)(frames)
+    in_torch = open_predictor(published.checkpoint).predict(frames)
+    deployed = open_predictor(published.folder, threads=1).predict(frames)
     assert len(in_torch) == len(deployed) == 2
     for ours, theirs in zip(in_torch, deployed, strict=True):
         assert len(ours) > 10
@@ -45,3 +47,40 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         open_predictor(tmp_path / "none.pt")
     with pytest.raises(ArtifactError, match="expected a model folder"):
         open_predictor(tmp_path)
+
+
+COCO_NAMES = ("person", "bicycle", "airplane", "motorbike")
+
+
+def coco_like(frames: list[RgbImage]) -> list[Detections]:
+    """A row of every class on every frame."""
+    count = len(COCO_NAMES)
+    scores = np.linspace(0.9, 0.3, count, dtype=np.float32)
+    rows = Detections(
+        np.zeros((count, 4), np.float32),
+        scores,
+        scores,
+        np.arange(count, dtype=np.int32),
+        np.zeros((count, 2, 2), np.uint8),
+    )
+    return [rows for _ in frames]
+
+
+def test_another_networks_classes_are_the_streets_or_discarded(frames: list[RgbImage]) -> None:
+    mapped = on_the_street(NamedPredictor(coco_like, COCO_NAMES))
+    assert mapped.class_names == STREET_CLASSES
+    for rows in mapped.predict(frames):
+        assert [STREET_CLASSES[index] for index in rows.classes] == ["person", "bicycle", "motorcycle"]
+        assert rows.scores.tolist() == pytest.approx([0.9, 0.7, 0.3])
+
+
+def test_the_streets_own_network_is_mapped_onto_itself(published: Published, frames: list[RgbImage]) -> None:
+    own = open_predictor(published.folder, threads=1)
+    for ours, theirs in zip(on_the_street(own).predict(frames), own.predict(frames), strict=True):
+        np.testing.assert_array_equal(ours.classes, theirs.classes)
+        np.testing.assert_array_equal(ours.scores, theirs.scores)
+
+
+def test_a_network_that_knows_no_street_class_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="expected some of person, rider"):
+        on_the_street(NamedPredictor(coco_like, ("cat", "dog")))

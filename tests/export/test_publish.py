@@ -66,7 +66,8 @@ def test_the_folder_is_whole(published: Published) -> None:
 def test_the_checkpoint_within_is_the_network_alone(published: Published) -> None:
     inside = read_checkpoint(published.folder / "checkpoint.pt")
     source = read_checkpoint(published.checkpoint)
-    assert inside.keys() <= {"config", "model", "step", "data"}
+    assert inside.keys() == {"config", "model", "step", "data", "thresholds"}
+    assert inside["thresholds"] == published.artifact.thresholds
     assert inside["config"] == source["config"]
     assert all(torch.equal(inside["model"][name], tensor) for name, tensor in source["model"].items())
 

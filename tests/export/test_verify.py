@@ -154,7 +154,7 @@ def test_an_artifact_agrees_with_its_checkpoint_and_not_with_another(published: 
     assert found.detections > 10
     found.require()
     network.semantic_seg_conv.weight.data += 1  # not in the graph: the answer stays
-    network.backbone.bn1.weight.data *= 1.5
+    network.get_parameter("backbone.bn1.weight").data *= 1.5
     assert_refused(compare(Segmenter(network).eval(), published.folder, artifact, pictures), "does not answer as torch")
 
 

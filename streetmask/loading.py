@@ -1,0 +1,29 @@
+"""A model from whatever holds one: a folder of an export, or weights alone."""
+
+from pathlib import Path
+
+from scene.errors import DataError
+from serve.models import Model
+from serve.settings import usable_cpus
+
+
+def load(path: str | Path, preset: str | None = None, threads: int = 0) -> Model:
+    """Load a model folder NAME/VERSION, a checkpoint, published weights (.pth) or safetensors, to segment pictures.
+
+    Both forms of one network find the same instances. ``preset`` names the network of weights that leave a choice;
+    ``threads`` of the CPU, 0 for all. Weights need torch: ``pip install 'streetmask[export]'``. Raises
+    ``StreetMaskError`` for what cannot be loaded.
+
+    ``streetmask.load("models/street-nano/1").segment(image).instances``
+    """
+    path, threads = Path(path), threads or usable_cpus()
+    if not path.is_file():
+        return Model.load(path, threads)
+    try:
+        from export.torch_engine import open_weights  # noqa: PLC0415 - an installation that serves has no torch
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"{path} is a file of weights, which needs the package {error.name}: pip install 'streetmask[export]', or "
+            "name the folder of an export"
+        ) from error
+    return open_weights(path, preset, threads=threads)
