@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ MASK_TOLERANCE = 1
 class Agreement:
     """The largest differences over all pictures. ``boxes`` in shares of the frame, ``masks`` in levels of 255;
     ``unmatched`` counts detections that one side has and the other lacks, without those that lie at the score threshold
-    or lost a tie for the last of the rows."""
+    or lost a tie for the last of the rows; ``cropped_otherwise`` those whose boxes agree but lie on either side of a
+    mask's row or column, by rounding: their masks and mask scores are not compared."""
 
     pictures: int
     detections: int
@@ -34,6 +36,7 @@ class Agreement:
     mask_scores: float
     boxes: float
     masks: int
+    cropped_otherwise: int = 0
 
     def require(self) -> None:
         """Raise ``ArtifactError`` where a difference exceeds scores 1e-4, boxes 1e-4, masks one level."""
@@ -61,14 +64,16 @@ def compare_detections(ours: Detections, theirs: Detections, settings: DetectSet
     rows = [(row, partner) for row, partner in enumerate(partners) if partner is not None]
     mine, others = (np.array([pair[side] for pair in rows], np.int64) for side in (0, 1))
     excused = _excused_score(ours, theirs, settings)
+    same = _cropped_alike(ours.boxes_xyxy[mine], theirs.boxes_xyxy[others], ours.masks.shape[1:])
     return Agreement(
         pictures=1,
         detections=len(ours),
         unmatched=max(_lost(ours, mine, others, excused), _lost(theirs, others, others, excused)),
         scores=_largest(ours.scores[mine], theirs.scores[others]),
-        mask_scores=_largest(ours.mask_scores[mine], theirs.mask_scores[others]),
+        mask_scores=_largest(ours.mask_scores[mine[same]], theirs.mask_scores[others[same]]),
         boxes=_largest(ours.boxes_xyxy[mine], theirs.boxes_xyxy[others]),
-        masks=int(_largest(ours.masks[mine].astype(np.int16), theirs.masks[others].astype(np.int16))),
+        masks=int(_largest(ours.masks[mine[same]].astype(np.int16), theirs.masks[others[same]].astype(np.int16))),
+        cropped_otherwise=int((~same).sum()),
     )
 
 
@@ -82,6 +87,7 @@ def summarise(parts: list[Agreement]) -> Agreement:
         mask_scores=max(part.mask_scores for part in parts),
         boxes=max(part.boxes for part in parts),
         masks=max(part.masks for part in parts),
+        cropped_otherwise=sum(part.cropped_otherwise for part in parts),
     )
 
 
@@ -103,6 +109,15 @@ def _partner(ours: Detections, row: int, theirs: Detections) -> int | None:
     if not len(distance) or distance.min() > 0.01:
         return None
     return int(distance.argmin())
+
+
+def _cropped_alike(
+    ours: NDArray[np.float32], theirs: NDArray[np.float32], mask_hw: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Of boxes [n, 4] that agree, those whose masks of (h, w) end at the same rows and columns (``model.masks``)."""
+    height, width = mask_hw
+    sides = np.array([width, height, width, height], np.float32)
+    return cast(NDArray[np.bool_], (np.ceil(ours * sides) == np.ceil(theirs * sides)).all(axis=1))
 
 
 def _excused_score(ours: Detections, theirs: Detections, settings: DetectSettings) -> float:

@@ -163,3 +163,19 @@ def test_scenes_are_compared(published: Published, monkeypatch: pytest.MonkeyPat
     found = verify_on_scenes(Segmenter(seeded_network()).eval(), published.folder, published.artifact)
     assert found.pictures == 1
     found.require()
+
+
+def test_a_mask_that_rounding_cropped_otherwise_is_not_compared() -> None:
+    """A box's edge of 3.0000002 rows and one of 3: the mask has a row more."""
+    boxes = FIVE.boxes_xyxy.copy()
+    boxes[0] = (0.1, 0.5, 0.3, 0.7)
+    ours, theirs = (replace(FIVE, boxes_xyxy=boxes.copy()) for _ in range(2))
+    ours.boxes_xyxy[0, 1] = np.nextafter(np.float32(0.5), np.float32(1))
+    masks, mask_scores = theirs.masks.copy(), theirs.mask_scores.copy()
+    masks[0, 2], mask_scores[0] = 0, 0.1
+    theirs = replace(theirs, masks=masks, mask_scores=mask_scores)
+    found = compare_detections(ours, theirs, ROOMY)
+    assert (found.cropped_otherwise, found.masks, found.mask_scores) == (1, 0, 0.0)
+    found.require()
+    inside = replace(ours, boxes_xyxy=theirs.boxes_xyxy)
+    assert_refused(compare_detections(inside, theirs, ROOMY), "masks by")
