@@ -9,6 +9,7 @@ import tyro
 
 from export.predictor import on_the_street, open_predictor
 from export.publish import Publication, publish
+from model.detect import NmsKind
 from training.data.coco import CocoDataset
 from training.evaluate import Precision
 from training.evaluate import evaluate as score
@@ -19,7 +20,7 @@ class ExportArguments:
     """Turn a checkpoint into a model folder: ONNX graph, golden frame, model card; verified before it is written."""
 
     checkpoint: Annotated[Path, tyro.conf.Positional]
-    """Checkpoint of `streetmask train`."""
+    """Checkpoint of `streetmask train`, or published weights."""
     out: Path
     """Folder NAME/VERSION to write, such as models/street-nano/1."""
     data: tuple[str, ...] = ()
@@ -30,6 +31,10 @@ class ExportArguments:
     """What the weights may be used for, for the card."""
     limits: str = "not stated"
     """What the model cannot do, for the card."""
+    nms: Literal["fast", "cross-class"] = "fast"
+    """Suppression within each class, or over all classes at once: one box for what looks like two classes."""
+    preset: str | None = None
+    """Network of weights that leave a choice, such as yolact-im700."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class EvaluateArguments:
     """COCO JSON with the pictures beside it."""
     classes: Literal["own", "street"] = "own"
     """Classes that are scored: the model's own; or the street's, with what it finds of any other class discarded."""
+    nms: NmsKind = "fast"
+    """How weights suppress; a model folder has its own way in its graph."""
     preset: str | None = None
     """Network of weights that leave a choice, such as yolact-im700."""
     threads: int = 2
@@ -55,6 +62,8 @@ def export(arguments: ExportArguments) -> None:
         licence=arguments.licence,
         limits=arguments.limits,
         accuracy=[named_data(entry) for entry in arguments.data],
+        preset=arguments.preset,
+        nms=arguments.nms,
     )
     artifact = publish(arguments.checkpoint, arguments.out, publication)
     for name, value in {**artifact.verified, **artifact.card.figures}.items():
@@ -64,7 +73,7 @@ def export(arguments: ExportArguments) -> None:
 
 def evaluate(arguments: EvaluateArguments) -> None:
     """Print a table by class, then the whole evaluation as one line of JSON."""
-    predictor = open_predictor(arguments.model, arguments.threads, arguments.preset)
+    predictor = open_predictor(arguments.model, arguments.threads, arguments.preset, arguments.nms)
     predictor = on_the_street(predictor) if arguments.classes == "street" else predictor
     result = score(predictor.predict, CocoDataset(arguments.data, class_names=predictor.class_names))
     print(f"{result.images} pictures, {result.instances} instances")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from model.detect import DetectSettings, NmsKind
 from model.segmenter import Segmenter, TorchPredictor
 from model.weights import street_class_map
 from scene.classes import STREET_CLASSES
-from scene.errors import ConfigurationError
+from scene.errors import ConfigurationError, require
 from scene.image import RgbImage, network_input
 from scene.instances import Detections
 from serve.engines import Engine
@@ -40,14 +41,18 @@ class NamedPredictor:
     class_names: tuple[str, ...]
 
 
-def open_predictor(path: Path, threads: int = 2, preset: str | None = None) -> NamedPredictor:
-    """A folder is an artifact and runs on its engine; a file is a checkpoint or published weights and runs in torch."""
+def open_predictor(path: Path, threads: int = 2, preset: str | None = None, nms: NmsKind = "fast") -> NamedPredictor:
+    """A folder is an artifact and runs on its engine; a file is a checkpoint or published weights and runs in torch.
+
+    ``preset`` and ``nms`` are for weights; ``ConfigurationError`` where a folder is asked for another way than its own.
+    """
     if path.is_dir():
+        require("nms", nms == "fast", "none for a model folder, whose graph has its own", nms)
         model = Model.load(path, threads)
         predict = EnginePredictor(model.engine, model.artifact.size_hw)
         return NamedPredictor(predict, tuple(model.artifact.class_names))
     network = load_network(path, preset)
-    return NamedPredictor(TorchPredictor(Segmenter(network)), network.config.class_names)
+    return NamedPredictor(TorchPredictor(Segmenter(network, DetectSettings(nms=nms))), network.config.class_names)
 
 
 def on_the_street(predictor: NamedPredictor) -> NamedPredictor:

@@ -17,7 +17,9 @@ from export.graph import deployable
 from export.predictor import EnginePredictor
 from export.to_onnx import OPSET, write_onnx
 from export.verify import Agreement, compare
+from model.detect import DetectSettings, NmsKind
 from model.segmenter import Segmenter
+from model.yolact import Yolact
 from scene.artifact import (
     SCHEMA_VERSION,
     Artifact,
@@ -28,7 +30,7 @@ from scene.artifact import (
     tensor_specs,
     write_artifact,
 )
-from scene.errors import DataError
+from scene.errors import DataError, require
 from scene.image import RgbImage, decode_image, network_input
 from scene.instances import MASK_CUT
 from serve.engines import Engine, open_engine
@@ -49,13 +51,15 @@ class Publication:
     """What the exporter cannot know: the prose of the model card, and what the figures are measured on.
 
     ``accuracy`` names data sets on which the finished artifact itself is scored; the first one also sets the drawing
-    thresholds.
+    thresholds. ``preset`` names the network of weights that leave a choice; ``nms`` goes into the graph.
     """
 
     summary: str
     licence: str
     limits: str
     accuracy: Sequence[tuple[str, Path]] = ()
+    preset: str | None = None
+    nms: NmsKind = "fast"
 
 
 def publish(checkpoint: Path, out: Path, publication: Publication, say: Callable[[str], None] = print) -> Artifact:
@@ -65,7 +69,11 @@ def publish(checkpoint: Path, out: Path, publication: Publication, say: Callable
     ``ArtifactError`` when the graph answers otherwise than torch, ``DataError`` for a bad checkpoint, path or data set.
     """
     name, number = _name_and_version(out)
-    segmenter = deployable(load_network(checkpoint))
+    require(
+        "nms", publication.nms != "traditional", "fast or cross-class: no graph holds a greedy loop", publication.nms
+    )
+    network, settings = load_network(checkpoint, publication.preset), DetectSettings(nms=publication.nms)
+    segmenter = deployable(network, settings)
     draft_folder = out.with_name(out.name + ".partial")
     shutil.rmtree(draft_folder, ignore_errors=True)
     draft_folder.mkdir(parents=True)
@@ -75,11 +83,13 @@ def publish(checkpoint: Path, out: Path, publication: Publication, say: Callable
     engine = open_engine(draft_folder, artifact, threads=2)
     artifact = replace(artifact, golden=_golden(engine, artifact, draft_folder))
     say(f"comparing with torch on {VERIFY_SCENES} scenes")
-    agreement = verify_on_scenes(Segmenter(load_network(checkpoint)).eval(), draft_folder, artifact)
+    agreement = verify_on_scenes(Segmenter(network, settings).eval(), draft_folder, artifact)
     agreement.require()
     artifact = replace(artifact, verified={key: float(value) for key, value in asdict(agreement).items()})
     artifact = _measured(artifact, engine, publication, say)
-    artifact = replace(artifact, files=[*artifact.files, _weights(checkpoint, draft_folder, artifact.thresholds)])
+    artifact = replace(
+        artifact, files=[*artifact.files, _weights(network, checkpoint, draft_folder, artifact.thresholds)]
+    )
     write_artifact(artifact, draft_folder)
     shutil.rmtree(out, ignore_errors=True)
     draft_folder.rename(out)
@@ -129,13 +139,13 @@ def _draft(
     )
 
 
-def _weights(checkpoint: Path, folder: Path, thresholds: list[float]) -> ModelFile:
+def _weights(network: Yolact, checkpoint: Path, folder: Path, thresholds: list[float]) -> ModelFile:
     """The checkpoint without its optimiser, so that retraining can start from the artifact alone.
 
     It has the drawing thresholds with it: loaded on its own it draws what the artifact draws.
     """
     path = folder / _CHECKPOINT_FILE
-    save_checkpoint(path, load_network(checkpoint), **(read_progress(checkpoint) | {"thresholds": thresholds}))
+    save_checkpoint(path, network, **(read_progress(checkpoint) | {"thresholds": thresholds}))
     return ModelFile(_CHECKPOINT_FILE, "torch", "float32", file_sha256(path))
 
 

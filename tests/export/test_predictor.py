@@ -5,13 +5,15 @@ import pytest
 
 from export.predictor import EnginePredictor, NamedPredictor, on_the_street, open_predictor
 from export.verify import compare_detections
-from model.detect import DetectSettings
+from model.detect import DetectSettings, NmsKind
+from model.segmenter import Segmenter, TorchPredictor
 from scene.classes import STREET_CLASSES
 from scene.errors import ArtifactError, ConfigurationError, DataError
 from scene.image import RgbImage
 from scene.instances import Detections
 from serve.models import Model
 from tests.export.conftest import Published
+from tests.model.tiny_network import seeded_network
 
 
 @pytest.fixture
@@ -84,3 +86,13 @@ def test_the_streets_own_network_is_mapped_onto_itself(published: Published, fra
 def test_a_network_that_knows_no_street_class_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="expected some of person, rider"):
         on_the_street(NamedPredictor(coco_like, ("cat", "dog")))
+
+
+@pytest.mark.parametrize("nms", ["cross-class", "traditional"])
+def test_weights_suppress_as_they_are_asked_to(published: Published, frames: list[RgbImage], nms: NmsKind) -> None:
+    rows, _ = open_predictor(published.checkpoint, nms=nms).predict(frames)
+    (expected, _) = TorchPredictor(Segmenter(seeded_network(), DetectSettings(nms=nms)))(frames)
+    np.testing.assert_array_equal(rows.scores, expected.scores)
+    assert len(rows) > 10
+    with pytest.raises(ConfigurationError, match="none for a model folder"):
+        open_predictor(published.folder, nms=nms)

@@ -12,7 +12,7 @@ from export.publish import Publication, publish
 from export.verify import Agreement
 from model.segmenter import Segmenter
 from scene.artifact import MANIFEST, file_sha256, read_artifact
-from scene.errors import ArtifactError, DataError
+from scene.errors import ArtifactError, ConfigurationError, DataError
 from scene.image import RgbImage
 from serve.models import Model
 from tests.export.conftest import VERIFIED_SCENES, Published
@@ -219,3 +219,16 @@ def test_a_data_set_that_is_not_there_leaves_nothing(published: Published, quick
     with pytest.raises(DataError):
         publish(published.checkpoint, tmp_path / "tiny" / "1", publication, silent)
     assert not (tmp_path / "tiny" / "1").exists()
+
+
+def test_cross_class_suppression_goes_into_the_graph(published: Published, tmp_path: Path) -> None:
+    """For real, and held against torch: as many rows as candidates, and none suppressed by its own class alone."""
+    folder = tmp_path / "tiny" / "2"
+    artifact = publish(published.checkpoint, folder, replace(PROSE, nms="cross-class"), silent)
+    assert (artifact.max_detections, artifact.verified["unmatched"]) == (200, 0)
+    assert 10 < len(artifact.golden.scores) < 200
+
+
+def test_a_greedy_loop_is_not_exported(published: Published, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="nms: expected fast or cross-class: no graph holds a greedy loop"):
+        publish(published.checkpoint, tmp_path / "tiny" / "2", replace(PROSE, nms="traditional"), silent)
