@@ -136,16 +136,13 @@ class GraphRunner:
 
 
 class TorchRunner:
-    """The deployed module in torch, its three thirds timed apart; ``compiled`` gives each to ``torch.compile``."""
+    """A segmenter in torch, its three thirds timed apart; ``compiled`` gives each to ``torch.compile``."""
 
-    def __init__(
-        self, segmenter: "Segmenter", device: "torch.device", pasting: Pasting, bfloat16: bool, compiled: bool
-    ) -> None:
+    def __init__(self, segmenter: "Segmenter", device: "torch.device", pasting: Pasting, compiled: bool) -> None:
         import torch  # noqa: PLC0415 - see above
 
         self._torch = torch
         self._device = device
-        self._bfloat16 = bfloat16
         self._pasting = pasting
         self._size_hw = segmenter.network.config.size_hw
         segmenter = segmenter.to(device).eval()
@@ -171,12 +168,8 @@ class TorchRunner:
     def _answer(self, batch: "torch.Tensor") -> tuple[list[NDArray[Any]], dict[str, float]]:
         """The contract's six arrays on the host, and the milliseconds of the three thirds."""
         clock = DeviceClock() if self._device.type == "cuda" else HostClock()
-        with (
-            clock.stage("network"),
-            self._torch.autocast(self._device.type, self._torch.bfloat16, enabled=self._bfloat16),
-        ):
+        with clock.stage("network"):
             outputs = self._infer(batch)
-            outputs = type(outputs)(*(tensor.float() for tensor in outputs))
         with clock.stage("nms"):
             found = self._suppress(outputs)
         with clock.stage("masks"):

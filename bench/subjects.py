@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from model.segmenter import Segmenter
     from model.yolact import Yolact
 
-EngineName = Literal["onnxruntime", "torch", "torch-bfloat16", "torch-compile"]
+EngineName = Literal["onnxruntime", "torch-plain", "torch", "torch-bfloat16", "torch-compile"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+"""``torch`` is the deployed module in float32, with ``torch-bfloat16`` and ``torch-compile`` of it; ``torch-plain`` is
+what they gain upon: the network as it was trained, BatchNorm and all, on contiguous maps."""
 
 RowsName = Literal["drawn", "every"]
 """Of which rows a graph makes masks: those above the drawing thresholds, or every one, as AP needs them."""
@@ -121,11 +123,17 @@ def score_threshold(subject: Subject) -> float:
     return 0.0 if subject.rows == "every" else _pasting(subject, classes=1).least_score()
 
 
-def load_segmenter(target: str, settings: "DetectSettings") -> "Segmenter":
-    """The deployed module of a model folder's checkpoint, a checkpoint, or a preset with name-seeded weights."""
-    from export.graph import deployable  # noqa: PLC0415 - needs torch
+def load_segmenter(target: str, settings: "DetectSettings", engine: EngineName = "torch") -> "Segmenter":
+    """What the engine runs of a model folder's checkpoint, a checkpoint, or a preset with name-seeded weights."""
+    import torch  # noqa: PLC0415 - only where torch is needed
 
-    return deployable(_load_network(target), settings)
+    from bench.plain import PlainSegmenter  # noqa: PLC0415
+    from export.graph import deployable  # noqa: PLC0415
+
+    network = _load_network(target)
+    if engine == "torch-plain":
+        return PlainSegmenter(network, settings).eval()
+    return deployable(network, settings, torch.bfloat16 if engine == "torch-bfloat16" else torch.float32)
 
 
 def graph_file(subject: Subject) -> Path | None:
@@ -219,12 +227,11 @@ def _torch_runner(subject: Subject) -> TorchRunner:
 
     torch.set_num_threads(subject.threads)
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32: convolutions would else be rounded to 10 bits
-    segmenter = load_segmenter(subject.target, _settings(subject))
+    segmenter = load_segmenter(subject.target, _settings(subject), subject.engine)
     return TorchRunner(
         segmenter,
         pick_device(subject.device),
         _pasting(subject, segmenter.network.config.class_count),
-        bfloat16=subject.engine == "torch-bfloat16",
         compiled=subject.engine == "torch-compile",
     )
 

@@ -1,7 +1,8 @@
-"""The deployed module: the segmenter with BatchNorm folded away, deformable convolutions as single graph nodes, and
-masks for those rows alone that are asked for."""
+"""The deployed module: the segmenter with BatchNorm folded away, channels_last, in the precision that is asked for, its
+deformable convolutions single nodes of a graph, whose masks are those of the rows alone that are asked for."""
 
 from copy import deepcopy
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -9,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
-from model.backbone import Bottleneck
 from model.deform_conv import DeformConv2d
 from model.detect import DetectSettings
+from model.outputs import YolactOutputs
 from model.segmenter import GraphOutputs, Segmenter
-from model.yolact import Yolact
+from model.yolact import Yolact, normalise
 
 
 class DeformConvNode(DeformConv2d):
@@ -29,7 +30,12 @@ class DeformConvNode(DeformConv2d):
         return torch.onnx.ops.symbolic(
             "DeformConv",
             (image, self.weight, offsets_yx, self.bias, modulation),
-            attrs={"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [self.stride, self.stride]},
+            attrs={
+                "kernel_shape": [3, 3],
+                "strides": [self.stride] * 2,
+                "dilations": [self.dilation] * 2,
+                "pads": [self.dilation] * 4,
+            },
             dtype=image.dtype,
             shape=(image.shape[0], self.weight.shape[0], *offsets_yx.shape[2:]),
         )
@@ -63,39 +69,56 @@ def _filled_up(field: Tensor, rows: int) -> Tensor:
     return F.pad(field, [0, 0] * (field.dim() - 2) + [0, rows - field.shape[1]])
 
 
-def deployable(network: Yolact, settings: DetectSettings | None = None) -> Segmenter:
-    """A copy of the network as the graph contract's module, in eval mode, with every BatchNorm folded.
+class LowPrecisionSegmenter(Segmenter):
+    """A segmenter whose network, but for the rescoring of masks, has another type; it answers in float32 all the same.
 
-    No tool folds BatchNorm behind a ``DeformConv`` node, so it is done here, in torch, for all of them.
+    What follows the raw outputs stays float32: it costs little, and bfloat16 could not tell neighbouring pixels apart.
+    """
+
+    def infer(self, image: Tensor) -> YolactOutputs:
+        """The first third: uint8 [B, H, W, 3] -> raw outputs, float32."""
+        dtype = self.network.semantic_seg_conv.weight.dtype
+        outputs = self.network(normalise(image, self.network.config).to(dtype))
+        return YolactOutputs(*(tensor.float() for tensor in outputs))
+
+
+def deployable(
+    network: Yolact, settings: DetectSettings | None = None, dtype: torch.dtype = torch.float32
+) -> Segmenter:
+    """A copy of the network as the graph contract's module, in eval mode, in the form that runs fastest in torch.
+
+    Every BatchNorm is folded (no tool folds it behind a ``DeformConv`` node, so it is done here, in torch, for all of
+    them), the weights lie channels_last, and the network computes in ``dtype``; outputs are float32 whatever it is.
     """
     network = deepcopy(network).eval()
-    _fold_pair(network.backbone, "conv1", "bn1")
-    for block in network.backbone.modules():
-        if isinstance(block, Bottleneck):
-            _fold_block(block)
-    return Segmenter(network, settings).eval()
+    for module in list(network.modules()):
+        _fold_norms(module)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if dtype == torch.float32:
+        return Segmenter(network, settings).eval()
+    for part in network.children():
+        if part is not network.maskiou_net:
+            part.to(dtype)
+    return LowPrecisionSegmenter(network, settings).eval()
 
 
-def _fold_block(block: Bottleneck) -> None:
-    for number in (1, 2, 3):
-        _fold_pair(block, f"conv{number}", f"bn{number}")
-    if block.downsample is not None:
-        block.downsample = nn.Sequential(_fold(block.downsample[0], block.downsample[1]))
+def _fold_norms(module: nn.Module) -> None:
+    """Fold each BatchNorm among the module's children into the convolution that stands before it."""
+    for (name, convolution), (norm_name, norm) in pairwise(list(module.named_children())):
+        if isinstance(norm, nn.BatchNorm2d):
+            setattr(module, name, _fold(convolution, norm))
+            setattr(module, norm_name, nn.Identity())
 
 
-def _fold_pair(module: nn.Module, convolution: str, norm: str) -> None:
-    setattr(module, convolution, _fold(getattr(module, convolution), getattr(module, norm)))
-    setattr(module, norm, nn.Identity())
-
-
-def _fold(convolution: nn.Module, norm: nn.Module) -> nn.Module:
-    assert isinstance(norm, nn.BatchNorm2d)
+def _fold(convolution: nn.Module, norm: nn.BatchNorm2d) -> nn.Module:
     assert norm.running_mean is not None
     assert norm.running_var is not None
     if not isinstance(convolution, DeformConv2d):
         assert isinstance(convolution, nn.Conv2d)
         return fuse_conv_bn_eval(convolution, norm)
-    folded = DeformConvNode(convolution.weight.shape[1], convolution.weight.shape[0], convolution.stride)
+    folded = DeformConvNode(
+        convolution.weight.shape[1], convolution.weight.shape[0], convolution.stride, convolution.dilation
+    )
     folded.conv_offset_mask = convolution.conv_offset_mask
     folded.weight, folded.bias = fuse_conv_bn_weights(
         convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias

@@ -16,8 +16,8 @@ FRAMES: list[RgbImage] = list(np.random.default_rng(1).integers(0, 256, (2, 96, 
 ALL = Pasting((0.0,) * TINY.class_count)
 
 
-def torch_runner(device: str, bfloat16: bool = False, pasting: Pasting = ALL) -> TorchRunner:
-    return TorchRunner(deployable(seeded_network()), torch.device(device), pasting, bfloat16, compiled=False)
+def torch_runner(device: str, dtype: torch.dtype = torch.float32, pasting: Pasting = ALL) -> TorchRunner:
+    return TorchRunner(deployable(seeded_network(), dtype=dtype), torch.device(device), pasting, compiled=False)
 
 
 def test_no_frame_costs_nothing_in_a_stage_that_is_not_entered() -> None:
@@ -36,7 +36,8 @@ def test_torch_answers_what_the_deployed_module_answers() -> None:
 
 
 def test_bfloat16_answers_nearly_the_same_and_not_the_same() -> None:
-    whole, half = (torch_runner("cpu", bfloat16=flag).run(FRAMES[:1]).rows[0].scores for flag in (False, True))
+    dtypes = (torch.float32, torch.bfloat16)
+    whole, half = (torch_runner("cpu", dtype).run(FRAMES[:1]).rows[0].scores for dtype in dtypes)
     best = min(len(whole), len(half), 5)
     assert np.abs(whole[:best] - half[:best]).max() < 0.1
     assert not np.array_equal(whole[:best], half[:best])

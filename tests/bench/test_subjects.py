@@ -5,8 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from bench.subjects import DRAWING_THRESHOLD, Subject, open_runner, parse_subjects, score_threshold
+from bench.subjects import (
+    DRAWING_THRESHOLD,
+    EngineName,
+    Subject,
+    load_segmenter,
+    open_runner,
+    parse_subjects,
+    score_threshold,
+)
+from model.detect import DetectSettings
 from scene.errors import ConfigurationError
 from scene.image import decode_image
 from tests.export.conftest import Published
@@ -38,6 +48,23 @@ def test_a_graph_is_asked_for_what_is_drawn_for_every_row_or_for_those_that_are_
     assert score_threshold(drawn) == np.nextafter(np.float32(DRAWING_THRESHOLD), np.float32(0))
     assert score_threshold(replace(drawn, rows="every")) == 0
     assert score_threshold(replace(drawn, instances=9)) == 0
+
+
+@pytest.mark.parametrize(
+    ("engine", "folded", "dtype"),
+    [
+        ("torch-plain", False, torch.float32),
+        ("torch", True, torch.float32),
+        ("torch-bfloat16", True, torch.bfloat16),
+        ("torch-compile", True, torch.float32),
+    ],
+)
+def test_what_a_torch_engine_runs(published: Published, engine: EngineName, folded: bool, dtype: torch.dtype) -> None:
+    backbone = load_segmenter(str(published.folder), DetectSettings(), engine).network.backbone
+    assert any("running_mean" in name for name in backbone.state_dict()) is not folded
+    stem = backbone.state_dict()["conv1.weight"]
+    assert stem.dtype == dtype
+    assert stem.is_contiguous(memory_format=torch.channels_last if folded else torch.contiguous_format)
 
 
 def test_the_rows_of_a_folder_that_are_drawn_are_among_all_of_them(published: Published) -> None:
