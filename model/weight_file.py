@@ -73,13 +73,14 @@ def read_state(path: Path) -> WeightFile:
 
 def save_safetensors(path: Path, network: Yolact, progress: Progress) -> None:
     """Write network, configuration and progress, whole or not at all; ``read_state`` reads them."""
-    from safetensors.torch import save_file  # noqa: PLC0415 - only who uses the format needs the package
+    from safetensors.torch import save  # noqa: PLC0415 - only who uses the format needs the package
 
     about = msgspec.json.encode({"config": network.config, **progress}).decode()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    save_file(network.state_dict(), partial, metadata={"format": "pt", _ABOUT: about})
-    with partial.open("r+b") as stream:
+    with partial.open("wb") as stream:  # not the library's own way to a file, which only its owner could read
+        stream.write(save(network.state_dict(), metadata={"format": "pt", _ABOUT: about}))
+        stream.flush()
         os.fsync(stream.fileno())
     partial.replace(path)
 

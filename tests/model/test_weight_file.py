@@ -242,6 +242,9 @@ def test_thresholds_are_one_a_class(tmp_path: Path) -> None:
 def test_safetensors_round_trip(tmp_path: Path, config: YolactConfig) -> None:
     network, path = seeded_network(config), tmp_path / "deeper" / "mine.safetensors"
     save_safetensors(path, network, {"step": 7, "data": ["3 pictures"]})
+    other = tmp_path / "other"
+    other.touch()
+    assert path.stat().st_mode == other.stat().st_mode, "as readable as any file"
     file = read_state(path)
     assert file.format == "safetensors"
     assert file.config == config
