@@ -19,6 +19,7 @@ from model.segmenter import Segmenter, TorchPredictor
 from model.yolact import Yolact, normalise
 from scene.errors import DataError
 from training.checkpoint import read_checkpoint, save_checkpoint
+from training.class_losses import ClassCounts
 from training.data.coco import CocoDataset
 from training.evaluate import Evaluation, evaluate
 from training.feed import AugmentedPictures, Batch, feed
@@ -53,6 +54,7 @@ class Trainer:
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.anchors = make_anchors(network.config).to(self.device)
         self.optimiser = make_optimiser(network, recipe)
+        self.counts = ClassCounts(network.config.class_count)
         self.step = 0
 
     def run(self, pictures: AugmentedPictures, held_out: CocoDataset | None) -> Iterator[Evaluation]:
@@ -80,7 +82,7 @@ class Trainer:
             outputs = self.network(images)
         outputs = type(outputs)(*(tensor.float() for tensor in outputs))
         self._require_number(torch.stack([tensor.sum() for tensor in outputs]).sum(), "the network's answer")
-        terms = losses(self.network, outputs, self.anchors, batch.targets, self.recipe.losses)
+        terms = losses(self.network, outputs, self.anchors, batch.targets, self.recipe.losses, self.counts)
         self._require_number(terms.total, "the loss")
         self._update(terms.total)
         return terms
@@ -105,6 +107,7 @@ class Trainer:
         self.network.load_state_dict(content["model"])
         self.optimiser.load_state_dict(content["optimiser"])
         torch.set_rng_state(content["torch_rng"])
+        self.counts.seen = content.get("class_counts", self.counts.seen)
         self.step = int(content["step"])
 
     def save(self) -> None:
@@ -117,6 +120,7 @@ class Trainer:
             optimiser_name=self.recipe.optimiser,
             optimiser=self.optimiser.state_dict(),
             torch_rng=torch.get_rng_state(),
+            class_counts=self.counts.seen,
         )
 
     def _require_number(self, value: Tensor, name: str) -> None:

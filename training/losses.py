@@ -1,7 +1,7 @@
 """YOLACT++'s five loss terms (YOLACT, section 3; YOLACT++, section 6.1), weighted and normalised as the original's."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -11,20 +11,22 @@ from torch import Tensor
 from model.masks import crop_window
 from model.outputs import YolactOutputs
 from model.yolact import Yolact
+from training.class_losses import ClassCounts, ClassLossSettings, box_overlaps, class_loss
 from training.matching import BACKGROUND, Matches, Targets, match
 
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Weights of the terms and what they sample. ``masks_per_picture`` bounds the positives that make a mask;
-    ``smallest_rescored_px`` is the area in prototype pixels from which a mask teaches the rescoring."""
+    """Weights of the terms, what they sample, and what teaches the classes. ``masks_per_picture`` bounds the positives
+    that make a mask; ``smallest_rescored_px`` is the area in prototype pixels from which a mask teaches the rescoring.
+    """
 
     box_weight: float = 1.5
     class_weight: float = 1.0
     mask_weight: float = 6.125
     semantic_weight: float = 1.0
     rescoring_weight: float = 25.0
-    negatives_per_positive: int = 3
+    classes: ClassLossSettings = field(default_factory=ClassLossSettings)
     masks_per_picture: int = 100
     smallest_rescored_px: int = 25
 
@@ -60,15 +62,20 @@ def losses(
     anchors_cxcywh: Tensor,
     targets: Sequence[Targets],
     settings: LossSettings,
+    counts: ClassCounts | None = None,
 ) -> Losses:
-    """All five terms for a batch: semantic is divided by the pictures, the others by the positives."""
+    """All five terms for a batch: semantic is divided by the pictures, the others by the positives.
+
+    ``counts`` goes on from batch to batch, for classes that are balanced.
+    """
     matches = [match(anchors_cxcywh, target) for target in targets]
     labels = torch.stack([found.labels for found in matches])
     positives = max(int((labels > BACKGROUND).sum()), 1)
+    overlaps = box_overlaps(outputs.box_offsets, anchors_cxcywh, matches, settings.classes)
     mask, rescoring = _mask_losses(network, outputs, targets, matches, settings)
     return Losses(
         box=box_loss(outputs.box_offsets, matches) * settings.box_weight / positives,
-        classes=class_loss(outputs.class_logits, labels, settings.negatives_per_positive)
+        classes=class_loss(outputs.class_logits, labels, settings.classes, counts, overlaps)
         * (settings.class_weight / positives),
         mask=mask * settings.mask_weight / positives,
         semantic=semantic_loss(network.semantic_seg_conv(outputs.p3), targets)
@@ -84,20 +91,6 @@ def box_loss(offsets: Tensor, matches: Sequence[Matches]) -> Tensor:
     wanted = torch.stack([found.offsets for found in matches])
     positive = labels > BACKGROUND
     return F.smooth_l1_loss(offsets[positive], wanted[positive], reduction="sum")
-
-
-def class_loss(logits: Tensor, labels: Tensor, negatives_per_positive: int) -> Tensor:
-    """Cross entropy, summed, over positives and each picture's hardest negatives (OHEM; SSD, section 2.2).
-
-    ``logits`` [B, N, C + 1]; ``labels`` int64 [B, N].
-    """
-    positive = labels > BACKGROUND
-    hardness = (logits.logsumexp(dim=-1) - logits[..., BACKGROUND]).detach()
-    hardness = hardness.masked_fill(labels != BACKGROUND, 0.0)
-    rank = hardness.argsort(dim=1, descending=True).argsort(dim=1)
-    wanted = (positive.sum(dim=1, keepdim=True) * negatives_per_positive).clamp(max=labels.shape[1] - 1)
-    chosen = positive | ((rank < wanted) & (labels == BACKGROUND))
-    return F.cross_entropy(logits[chosen], labels[chosen], reduction="sum")
 
 
 def semantic_loss(logits: Tensor, targets: Sequence[Targets]) -> Tensor:

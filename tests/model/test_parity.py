@@ -22,8 +22,9 @@ from model.outputs import YolactOutputs
 from model.seeded_weights import fill_seeded_weights
 from model.yolact import Yolact
 from tests.model.golden_cases import loss_case
+from training.class_losses import ClassCounts, ClassLossKind, ClassLossSettings, box_overlaps, class_loss
 from training.losses import Losses, LossSettings, losses
-from training.matching import Targets
+from training.matching import BACKGROUND, Targets, match
 
 PARITY = Path(__file__).parents[1] / "testdata" / "parity"
 FRAME_HW = (480, 640)
@@ -47,6 +48,7 @@ class Answer(NamedTuple):
     network: Yolact
     anchors: Tensor
     outputs: YolactOutputs
+    both: YolactOutputs
     terms: Losses
     gradient_norms: dict[str, float]
     golden: dict[str, NDArray[Any]]
@@ -70,13 +72,14 @@ def answer(request: pytest.FixtureRequest) -> Iterator[Answer]:
     outputs = network(images)
     terms = losses(network, outputs, anchors, _targets(boxes, masks, crowds), LossSettings())
     terms.total.backward()  # type: ignore[no-untyped-call]
-    first = YolactOutputs(*(tensor[:1].detach() for tensor in outputs))
+    both = YolactOutputs(*(tensor.detach() for tensor in outputs))
+    first = YolactOutputs(*(tensor[:1] for tensor in both))
     file = PARITY / request.param.replace("-", "_")
     with np.load(file.with_suffix(".npz")) as arrays:
         golden = dict(arrays)
     figures = json.loads(file.with_suffix(".json").read_text())
     torch.set_num_threads(threads)
-    yield Answer(request.param, network, anchors, first, terms, _gradient_norms(network), golden, figures)
+    yield Answer(request.param, network, anchors, first, both, terms, _gradient_norms(network), golden, figures)
 
 
 def _gradient_norms(network: Yolact) -> dict[str, float]:
@@ -213,6 +216,26 @@ def test_loss_terms_are_the_originals(answer: Answer) -> None:
     ours = {letter: float(getattr(answer.terms, name).detach()) for letter, name in names.items()}
     assert {letter: ours[letter] for letter in expected} == pytest.approx(expected, rel=1e-4)
     assert all(ours[letter] == 0 for letter in ours.keys() - expected.keys())
+
+
+CLASS_LOSSES: dict[str, ClassLossKind] = {
+    "loss_default": "ohem",
+    "loss_use_focal_loss": "focal",
+    "loss_use_focal_loss+use_sigmoid_focal_loss": "sigmoid-focal",
+    "loss_use_focal_loss+use_objectness_score": "focal-objectness",
+    "loss_use_objectness_score": "objectness",
+    "loss_use_class_balanced_conf": "balanced-ohem",
+}
+
+
+@pytest.mark.parametrize("variant", CLASS_LOSSES)
+def test_every_class_loss_is_the_originals(answer: Answer, variant: str) -> None:
+    settings = ClassLossSettings(CLASS_LOSSES[variant])
+    matches = [match(answer.anchors, target) for target in _targets(*loss_case()[1:])]
+    labels = torch.stack([found.labels for found in matches])
+    overlaps = box_overlaps(answer.both.box_offsets, answer.anchors, matches, settings)
+    loss = class_loss(answer.both.class_logits, labels, settings, ClassCounts(80), overlaps)
+    assert float(loss) / int((labels > BACKGROUND).sum()) == pytest.approx(answer.figures[variant]["C"], rel=1e-6)
 
 
 def test_gradients_are_the_originals(answer: Answer) -> None:

@@ -11,6 +11,7 @@ from scene.errors import DataError
 from tests.model.tiny_network import TINY, seeded_network
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from training.checkpoint import read_checkpoint
+from training.class_losses import ClassLossSettings
 from training.data.coco import CocoDataset
 from training.evaluate import Evaluation
 from training.feed import AugmentedPictures, feed
@@ -26,7 +27,7 @@ RECIPE = Recipe(
     warmup_steps=2,
     clip_norm=10.0,
     precision="float32",
-    losses=LossSettings(masks_per_picture=2),  # so few that masks are drawn at random
+    losses=LossSettings(classes=ClassLossSettings("balanced-ohem"), masks_per_picture=2),  # counts, and draws masks
 )
 
 

@@ -11,8 +11,8 @@ from model.masks import crop_window
 from model.outputs import YolactOutputs
 from model.yolact import Yolact
 from tests.model.tiny_network import TINY, seeded_network
-from training.losses import Losses, LossSettings, box_loss, class_loss, losses, semantic_loss
-from training.matching import BACKGROUND, NEUTRAL, Matches, Targets, match
+from training.losses import Losses, LossSettings, box_loss, losses, semantic_loss
+from training.matching import BACKGROUND, Matches, Targets, match
 
 ANCHORS = make_anchors(TINY)
 SETTINGS = LossSettings()
@@ -121,38 +121,6 @@ def test_box_loss_is_smooth_l1_over_the_positives(
             expected += sum(smooth_l1(side) for side in difference)
     assert float(box_loss(outputs.box_offsets, matches)) == pytest.approx(expected, rel=1e-4)
     assert float(terms.box) == pytest.approx(1.5 * expected / positives_of(targets), rel=1e-4)
-
-
-def literal_class_loss(logits: Tensor, labels: Tensor, ratio: int) -> float:
-    total = 0.0
-    for picture, wanted in zip(logits.double(), labels.tolist(), strict=True):
-        probabilities = picture.softmax(dim=1)
-        positives = [row for row, label in enumerate(wanted) if label > BACKGROUND]
-        negatives = [row for row, label in enumerate(wanted) if label == BACKGROUND]
-        negatives.sort(key=lambda row: float(probabilities[row, 0]))
-        for row in positives + negatives[: ratio * len(positives)]:
-            total -= float(probabilities[row, wanted[row]].log())
-    return total
-
-
-@pytest.mark.parametrize("ratio", [0, 1, 3, 1000])
-def test_class_loss_takes_the_hardest_negatives_of_each_picture(ratio: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(3, 40, 5, generator=generator)
-    labels = torch.zeros(3, 40, dtype=torch.int64)
-    labels[0, :4] = torch.tensor([1, 4, NEUTRAL, 2])
-    labels[1, 7] = 3
-    found = class_loss(logits, labels, ratio)
-    assert float(found) == pytest.approx(literal_class_loss(logits, labels, ratio), rel=1e-5)
-
-
-def test_class_loss_of_a_neutral_anchor_is_nothing() -> None:
-    logits = torch.zeros(1, 6, 3)
-    labels = torch.tensor([[1, NEUTRAL, NEUTRAL, 0, 0, 0]])
-    before = float(class_loss(logits, labels, 3))
-    logits[0, 1:3, 2] = 100.0
-    assert float(class_loss(logits, labels, 3)) == pytest.approx(before)
-    assert before == pytest.approx(4 * float(torch.tensor(3.0).log()))
 
 
 def test_semantic_loss_by_hand() -> None:
