@@ -53,7 +53,7 @@ class ThresholdedSegmenter(nn.Module):
         self.segmenter = segmenter
 
     def forward(self, image: Tensor, score_threshold: Tensor) -> GraphOutputs:
-        """uint8 RGB [B, H, W, 3], float32 [] -> the contract; a threshold below the settings' own changes nothing."""
+        """uint8 RGB [B, H, W, 3], float32 [] -> the contract; rows that score no more than the threshold are zero."""
         outputs = self.segmenter.infer(image)
         found = self.segmenter.suppress(outputs, score_threshold)
         rows = found.scores.shape[1]
@@ -85,14 +85,19 @@ class LowPrecisionSegmenter(Segmenter):
 def deployable(
     network: Yolact, settings: DetectSettings | None = None, dtype: torch.dtype = torch.float32
 ) -> Segmenter:
-    """A copy of the network as the graph contract's module, in eval mode, in the form that runs fastest in torch.
+    """A copy of the network as the graph contract's module, in eval mode, in the form that runs fastest in torch."""
+    return deployed(deepcopy(network), settings, dtype)
+
+
+def deployed(network: Yolact, settings: DetectSettings | None = None, dtype: torch.dtype = torch.float32) -> Segmenter:
+    """``deployable`` of a network that nobody else needs: changed itself, it takes its memory only once.
 
     Every BatchNorm is folded (no tool folds it behind a ``DeformConv`` node, so it is done here, in torch, for all of
     them), the weights lie channels_last, and the network computes in ``dtype``; outputs are float32 whatever it is.
     """
-    network = deepcopy(network).eval()
-    for module in list(network.modules()):
-        _fold_norms(module)
+    network = network.eval()
+    for name in [name for name, _ in network.named_modules()]:  # a list of modules would keep those that are replaced
+        _fold_norms(network.get_submodule(name))
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if dtype == torch.float32:
         return Segmenter(network, settings).eval()

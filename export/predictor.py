@@ -47,6 +47,7 @@ def open_predictor(path: Path, threads: int = 2, preset: str | None = None, nms:
     ``preset`` and ``nms`` are for weights; ``ConfigurationError`` where a folder is asked for another way than its own.
     """
     if path.is_dir():
+        require("preset", preset is None, "none for a model folder, which says what it is", preset)
         require("nms", nms == "fast", "none for a model folder, whose graph has its own", nms)
         model = Model.load(path, threads)
         predict = EnginePredictor(model.engine, model.artifact.size_hw)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.graph import ThresholdedSegmenter, deployable
+from export.graph import ThresholdedSegmenter, deployed
 from model.detect import DetectSettings, NmsKind
 from model.segmenter import Segmenter
 from model.weight_file import read_state
@@ -16,7 +16,7 @@ from model.weights import config_for, load_weights
 from scene.artifact import SCHEMA_VERSION, Artifact, GoldenFrame, ModelCard, tensor_specs
 from serve.engines import Outputs
 from serve.models import Model
-from training.checkpoint import training_history
+from training.checkpoint import tell_left_over, training_history
 from training.evaluate import DEFAULT_THRESHOLD
 
 
@@ -43,9 +43,12 @@ def open_weights(path: Path, preset: str | None = None, nms: NmsKind = "fast", t
     if threads:
         torch.set_num_threads(threads)
     file = read_state(path)
-    network, _ = load_weights(config_for(file, preset), file)
-    segmenter = deployable(network, DetectSettings(nms=nms))
-    return Model(_described(path.stem, segmenter, file.progress), TorchEngine(segmenter))
+    network, report = load_weights(config_for(file, preset), file)
+    tell_left_over(file, report)
+    progress = file.progress
+    del file  # with it goes its hold on the weights that folding replaces
+    segmenter = deployed(network, DetectSettings(nms=nms))
+    return Model(_described(path.stem, segmenter, progress), TorchEngine(segmenter))
 
 
 def _described(name: str, segmenter: Segmenter, progress: Mapping[str, Any]) -> Artifact:

@@ -25,9 +25,9 @@ MASK_TOLERANCE = 1
 @dataclass(frozen=True)
 class Agreement:
     """The largest differences over all pictures. ``boxes`` in shares of the frame, ``masks`` in levels of 255;
-    ``unmatched`` counts detections that one side has and the other lacks, without those that lie at the score threshold
-    or lost a tie for the last of the rows; ``cropped_otherwise`` those whose boxes agree but lie on either side of a
-    mask's row or column, by rounding: their masks and mask scores are not compared."""
+    ``unmatched`` counts detections that one side has and the other lacks, without those that score no more than the
+    threshold or lost a tie for the last of the rows; ``cropped_otherwise`` those whose boxes agree but lie on either
+    side of a mask's row or column, by rounding: their masks and mask scores are not compared."""
 
     pictures: int
     detections: int
@@ -41,6 +41,11 @@ class Agreement:
     def require(self) -> None:
         """Raise ``ArtifactError`` where a difference exceeds scores 1e-4, boxes 1e-4, masks one level."""
         worst = max(self.scores, self.mask_scores)
+        if self.cropped_otherwise > 2 + self.detections // 100:
+            raise ArtifactError(
+                f"{self.cropped_otherwise} of {self.detections} masks end at another row or column than torch's, which "
+                "rounding alone does not explain; nothing was written"
+            )
         if self.unmatched or worst > SCORE_TOLERANCE or self.boxes > BOX_TOLERANCE or self.masks > MASK_TOLERANCE:
             raise ArtifactError(
                 f"the exported graph does not answer as torch does on {self.pictures} pictures: {self.unmatched} of "

@@ -4,6 +4,9 @@ import torch
 from torch import Tensor
 
 CENTRE_VARIANCE = 0.1
+_LARGEST = 10.0
+"""The logarithm of a box's side against its anchor's beyond which it only overflows: e to the tenth is 22,026."""
+
 SIZE_VARIANCE = 0.2
 
 
@@ -49,5 +52,5 @@ def encode_boxes(boxes_xyxy: Tensor, anchors_cxcywh: Tensor) -> Tensor:
 def decode_boxes(offsets: Tensor, anchors_cxcywh: Tensor) -> Tensor:
     """The inverse of ``encode_boxes``: both [..., 4] -> boxes_xyxy [..., 4], in the anchors' unit."""
     centre = anchors_cxcywh[..., :2] + offsets[..., :2] * CENTRE_VARIANCE * anchors_cxcywh[..., 2:]
-    size = anchors_cxcywh[..., 2:] * torch.exp(offsets[..., 2:] * SIZE_VARIANCE)
+    size = anchors_cxcywh[..., 2:] * torch.exp((offsets[..., 2:] * SIZE_VARIANCE).clamp(max=_LARGEST))
     return cxcywh_to_xyxy(torch.cat((centre, size), dim=-1))

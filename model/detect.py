@@ -29,9 +29,10 @@ _HANDFULS = (256, 512, 1024)
 class DetectSettings:
     """Which anchors are detections.
 
-    An anchor is looked at if its best class scores more than ``score_threshold``; its other classes come with it, as
-    published. ``candidates`` enter suppression: per class, or of all together with ``cross-class``. Of what survives,
-    the best ``max_detections`` over all classes stay; ``cross-class`` keeps all.
+    An anchor is looked at if its best class scores more than ``score_threshold``; with ``fast`` its other classes come
+    with it, as published, with ``traditional`` each must pass itself. ``candidates`` enter suppression: per class with
+    ``fast``, of all together with ``cross-class``; ``traditional`` takes all. Of what survives, the best
+    ``max_detections`` over all classes stay; ``cross-class`` keeps all.
     """
 
     score_threshold: float = 0.05
@@ -79,7 +80,8 @@ def detect(
 ) -> RankedDetections:
     """Decode, suppress, rank. ``size_hw``: the input's (height, width) in pixels, which traditional NMS counts in.
 
-    Shapes do not depend on the values, so that it exports as it stands; traditional NMS does not export.
+    There are ``settings.rows`` rows whatever the values, and ``torch.export`` takes it as it stands, but not
+    traditional NMS.
     ``score_threshold`` [] takes away the rows that score no more, and changes none of the others.
     """
     boxes_xyxy = decode_boxes(outputs.box_offsets, anchors_cxcywh)
@@ -90,6 +92,8 @@ def detect(
         chosen = _cross_class_nms(probabilities, boxes_xyxy, settings)
     else:
         chosen = _traditional_nms(probabilities, boxes_xyxy, settings, size_hw)
+    missing = settings.rows - chosen.scores.shape[1]
+    chosen = _Chosen(*(F.pad(rows, (0, missing)) for rows in chosen)) if missing else chosen
     scores = chosen.scores
     if score_threshold is not None:
         scores = torch.where(scores > score_threshold, scores, 0.0)
@@ -116,7 +120,7 @@ def fast_nms_keep(boxes_xyxy: Tensor, iou_threshold: float, groups: Tensor | Non
     """
     overlaps = box_iou(boxes_xyxy, boxes_xyxy).triu(diagonal=1)
     if groups is not None:
-        overlaps = overlaps * (groups[..., :, None] == groups[..., None, :])
+        overlaps = torch.where(groups[..., :, None] == groups[..., None, :], overlaps, 0.0)
     return overlaps.amax(dim=-2) <= iou_threshold
 
 
@@ -149,7 +153,7 @@ def _pooled_fast_nms(probabilities: Tensor, boxes_xyxy: Tensor, settings: Detect
     Only better boxes suppress, so whatever lies below a handful changes nothing in it; once ``max_detections`` of it
     survive, nothing below is needed.
     """
-    best, (anchor_count, class_count) = probabilities.amax(dim=-1), probabilities.shape
+    best, class_count = probabilities.amax(dim=-1), probabilities.shape[1]
     seen = int((best > settings.score_threshold).sum())
     pool = _pool(probabilities, best.topk(min(seen, _POOL)).indices, settings.candidates)
     for size in _HANDFULS:
@@ -157,7 +161,7 @@ def _pooled_fast_nms(probabilities: Tensor, boxes_xyxy: Tensor, settings: Detect
         kept = _survivors(handful, boxes_xyxy, settings)
         is_all = len(handful.scores) == len(pool.scores) and seen * class_count <= _POOL
         if len(kept.scores) == settings.max_detections or is_all:
-            return _filled_up(kept, min(settings.max_detections, min(settings.candidates, anchor_count) * class_count))
+            return _filled_up(kept, settings.max_detections)
     return None
 
 

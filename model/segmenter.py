@@ -60,7 +60,7 @@ class Segmenter(nn.Module):
         return outputs
 
     def suppress(self, outputs: YolactOutputs, score_threshold: Tensor | None = None) -> RankedDetections:
-        """The second third: decoding and Fast NMS; ``score_threshold`` [] may raise the settings' own."""
+        """The second third: decoding and NMS; rows that score no more than ``score_threshold`` [] are left out."""
         return detect(outputs, self.anchors, self.settings, self.network.config.size_hw, score_threshold)
 
     def assemble(self, outputs: YolactOutputs, found: RankedDetections) -> GraphOutputs:
@@ -69,7 +69,7 @@ class Segmenter(nn.Module):
         present = found.scores > 0
         return GraphOutputs(
             num=present.sum(dim=1).to(torch.int32),
-            boxes=found.boxes_xyxy.clamp(0, 1) * present[..., None].to(soft.dtype),
+            boxes=torch.where(present[..., None], found.boxes_xyxy.clamp(0, 1), 0.0),
             scores=found.scores,
             mask_scores=self._rescore(soft, found),
             classes=(found.classes * present).to(torch.int32),

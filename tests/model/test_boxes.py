@@ -82,3 +82,11 @@ def test_an_anchor_that_answers_nothing_is_its_own_box() -> None:
     anchors: Tensor = torch.tensor([[0.5, 0.5, 0.2, 0.4], [0.1, 0.9, 0.05, 0.05]])
     torch.testing.assert_close(decode_boxes(torch.zeros(2, 4), anchors), cxcywh_to_xyxy(anchors))
     torch.testing.assert_close(cxcywh_to_xyxy(anchors)[0], torch.tensor([0.4, 0.3, 0.6, 0.7]))
+
+
+def test_an_absurd_answer_is_a_large_box_and_no_infinity() -> None:
+    boxes = decode_boxes(torch.tensor([[1e4, -1e4, 1e4, 1e30]]), torch.tensor([[0.5, 0.5, 0.1, 0.2]]))
+    assert bool(torch.isfinite(boxes).all())
+    plain = torch.tensor([[0.1, -0.2, 3.0, -4.0]])
+    anchors = torch.tensor([[0.5, 0.5, 0.1, 0.2]])
+    torch.testing.assert_close(encode_boxes(decode_boxes(plain, anchors), anchors), plain, atol=1e-5, rtol=1e-5)

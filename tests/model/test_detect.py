@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import model.detect
 from model.anchors import make_anchors
 from model.boxes import box_iou, cxcywh_to_xyxy, decode_boxes, encode_boxes
 from model.detect import DetectSettings, NmsKind, RankedDetections, detect, fast_nms_keep
@@ -164,7 +166,7 @@ def test_the_other_kinds_equal_themselves_in_loops(
     limits = replace(limits, nms="cross-class" if literal is literal_cross_class_nms else "traditional")
     outputs = crowded(4, batch=2)
     found = detect(outputs, ANCHORS, limits, SIZE_HW)
-    assert found.scores.shape[1] <= limits.rows
+    assert found.scores.shape[1] == limits.rows
     for picture in range(2):
         expected = literal(outputs, picture, limits)
         rows = rows_of(found, outputs, picture)
@@ -178,27 +180,43 @@ def test_every_kind_finds_nothing_where_nothing_is(nms: NmsKind) -> None:
     outputs = outputs_of(torch.full((2, len(ANCHORS), 3), 0.01))
     limits = DetectSettings(nms=nms)
     found = detect(outputs, ANCHORS, limits, SIZE_HW)
-    assert found.scores.shape == (2, min(limits.rows, len(ANCHORS) * (1 if nms == "cross-class" else 3)))
+    assert found.scores.shape == (2, limits.rows)
     assert not found.scores.any()
 
 
-@pytest.mark.parametrize(("pool", "handfuls"), [(1, (1,)), (40, (8, 40)), (40, (12,)), (10_000, (5, 10_000))])
+@pytest.mark.parametrize(("pool", "handfuls"), [(1, (1,)), (60, (8, 60)), (60, (30,)), (10_000, (5, 10_000))])
 @pytest.mark.parametrize(
     "limits", [DetectSettings(), DetectSettings(0.3, 0.5, 3, 6), DetectSettings(0.6, 0.2, 200, 100)]
 )
 def test_the_pool_of_best_scores_changes_no_answer(
     monkeypatch: pytest.MonkeyPatch, limits: DetectSettings, pool: int, handfuls: tuple[int, ...]
 ) -> None:
+    answered = []
+
+    def listening(*arguments: Any) -> Any:
+        answered.append(pooled(*arguments))
+        return answered[-1]
+
+    pooled = model.detect._pooled_fast_nms
     monkeypatch.setattr("model.detect._POOL", pool)
     monkeypatch.setattr("model.detect._HANDFULS", handfuls)
+    monkeypatch.setattr("model.detect._pooled_fast_nms", listening)
     outputs = crowded(7, batch=2)
     found = detect(outputs, ANCHORS, limits, SIZE_HW)
+    suffices = pool == 10_000 or (limits.max_detections == 6 and pool > 1)
+    assert [each is not None for each in answered] == [suffices, suffices]
     monkeypatch.setattr("model.detect._pooled_fast_nms", lambda *_: None)
-    for ours, theirs in zip(found, detect(outputs, ANCHORS, limits, SIZE_HW), strict=True):
-        seen = found.scores > 0
+    classwise = detect(outputs, ANCHORS, limits, SIZE_HW)
+    seen = found.scores > 0
+    assert torch.equal(seen, classwise.scores > 0)
+    for ours, theirs in zip(found, classwise, strict=True):
         assert ours.shape == theirs.shape
         assert torch.equal(ours[seen], theirs[seen])
-    assert torch.equal(found.scores > 0, detect(outputs, ANCHORS, limits, SIZE_HW).scores > 0)
+
+
+def test_a_box_that_is_no_number_suppresses_none_of_another_class() -> None:
+    boxes = torch.tensor([[[0.0, 0.0, 1.0, 1.0], [float("nan")] * 4, [2.0, 0.0, 3.0, 1.0]]])
+    assert fast_nms_keep(boxes, 0.5, torch.tensor([[0, 1, 0]])).tolist() == [[True, True, True]]
 
 
 @settings(max_examples=15, deadline=None)
@@ -252,4 +270,5 @@ def test_rows_are_as_many_as_asked_for_or_as_there_are() -> None:
     assert found.scores.shape == (1, 4)
     assert found.boxes_xyxy.shape == (1, 4, 4)
     few = detect(outputs_of(torch.full((1, 2, 3), 0.2), anchors=ANCHORS[:2]), ANCHORS[:2], DetectSettings(), SIZE_HW)
-    assert few.scores.shape == (1, 6)
+    assert few.scores.shape == (1, 100)
+    assert int((few.scores > 0).sum()) == 3
