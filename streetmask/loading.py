@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scene.errors import DataError
+from scene.errors import DataError, require
 from serve.models import Model
 from serve.settings import usable_cpus
 
@@ -18,6 +18,7 @@ def load(path: str | Path, preset: str | None = None, threads: int = 0) -> Model
     """
     path, threads = Path(path), threads or usable_cpus()
     if not path.is_file():
+        require("preset", preset is None, "none for a model folder, which says what it is", preset)
         return Model.load(path, threads)
     try:
         from export.torch_engine import open_weights  # noqa: PLC0415 - an installation that serves has no torch

@@ -1,5 +1,6 @@
 """A checkpoint: a state_dict plus the configuration as plain data, written whole or not at all."""
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,10 +10,12 @@ from typing import Any
 import torch
 
 from model.backbone_weights import backbone_kind
-from model.weight_file import read_state
-from model.weights import config_for, load_weights
+from model.weight_file import WeightFile, read_state
+from model.weights import Report, config_for, load_weights
 from model.yolact import Yolact
 from scene.errors import DataError
+
+LOG = logging.getLogger(__name__)
 
 
 def save_checkpoint(path: Path, network: Yolact, **progress: Any) -> None:
@@ -61,8 +64,15 @@ def load_network(path: Path, preset: str | None = None) -> Yolact:
         raise DataError(
             f"{path} holds a {kind} backbone, no whole network: build one on it with `streetmask weights convert`"
         )
-    network, _ = load_weights(config_for(file, preset), file)
+    network, report = load_weights(config_for(file, preset), file)
+    tell_left_over(file, report)
     return network
+
+
+def tell_left_over(file: WeightFile, report: Report) -> None:
+    """Warn of the tensors of another's file that the network has no use for; ours hold a training's state beside it."""
+    if file.config is None and report.left_over:
+        LOG.warning("%s: %s", file.path, "; ".join(line.strip() for line in report.lines()[1:]))
 
 
 def read_progress(path: Path) -> dict[str, Any]:

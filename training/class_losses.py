@@ -1,7 +1,7 @@
 """What teaches the classes: OHEM's cross entropy and its rivals, each summed over a batch.
 
 All take ``logits`` [B, N, C + 1], background first, and ``labels`` int64 [B, N]: class + 1, background 0, neutral -1;
-neutral anchors teach nothing. Which scores a network gives when it is used must agree: ``YolactConfig.scoring``.
+neutral anchors teach nothing.
 """
 
 from collections.abc import Sequence
@@ -102,7 +102,7 @@ def _hardest(logits: Tensor, labels: Tensor, settings: ClassLossSettings) -> Ten
     if settings.kind == "plain-ohem":
         truth = labels.clamp(min=BACKGROUND)[..., None]
         hardness = (logits.logsumexp(dim=-1) - logits.gather(-1, truth)[..., 0]).detach()
-        return _rank(hardness.masked_fill(labels == NEUTRAL, -1.0)) < settings.hardest
+        return (_rank(hardness.masked_fill(labels == NEUTRAL, -1.0)) < settings.hardest) & (labels != NEUTRAL)
     rank = _rank(hardness.masked_fill(labels != BACKGROUND, 0.0))
     wanted = (positive.sum(dim=1, keepdim=True) * settings.negatives_per_positive).clamp(max=labels.shape[1] - 1)
     return positive | ((rank < wanted) & (labels == BACKGROUND))

@@ -66,9 +66,10 @@ def train(arguments: TrainArguments) -> None:
     torch.manual_seed(arguments.seed)
     network = load_network(arguments.start) if arguments.start else Yolact(PRESETS[arguments.preset])
     size_hw = network.config.size_hw
-    targets = [CocoDataset(path, scale_to_hw=size_hw) for path in arguments.data]
-    source = CocoDataset(arguments.source, scale_to_hw=size_hw) if arguments.source else None
-    held_out = CocoDataset(arguments.held_out) if arguments.held_out else None
+    names = network.config.class_names
+    targets = [CocoDataset(path, scale_to_hw=size_hw, class_names=names) for path in arguments.data]
+    source = CocoDataset(arguments.source, scale_to_hw=size_hw, class_names=names) if arguments.source else None
+    held_out = CocoDataset(arguments.held_out, class_names=names) if arguments.held_out else None
     arguments.out.mkdir(parents=True, exist_ok=True)
     settings = RunSettings(
         folder=arguments.out,

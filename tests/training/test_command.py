@@ -1,16 +1,19 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tyro
 
+from scene.classes import STREET_CLASSES
 from scene.errors import ConfigurationError, DataError
 from tests.model.tiny_network import TINY, seeded_network
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from training.checkpoint import read_checkpoint, save_checkpoint
 from training.command import TrainArguments, describe, summary, train
 from training.evaluate import Evaluation, Precision
+from training.losses import losses
 from training.recipes import RECIPES
 
 
@@ -84,3 +87,27 @@ def test_the_command_line_is_the_dataclass() -> None:
     arguments = tyro.cli(TrainArguments, args=["--data", "a.json", "b.json", "--out", "run", "--steps", "10"])
     assert arguments == TrainArguments(data=(Path("a.json"), Path("b.json")), out=Path("run"), steps=10)
     assert arguments.recipe in RECIPES
+
+
+@pytest.mark.parametrize("names", [("car", "person"), ("car", "a", "b", "c", "d", "e", "f", "g", "h", "person")])
+def test_labels_are_numbered_as_the_network_numbers_its_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    """Whatever number the street gives a car: here it is the network's first class."""
+    rows = [annotation(1, rle(rectangle(TINY.size_hw, (10, 8, 60, 50))), category_id=STREET_CLASSES.index("car") + 1)]
+    street, start = write_coco(tmp_path / "street", TINY.size_hw, 1, rows), tmp_path / "start.pt"
+    save_checkpoint(start, seeded_network(replace(TINY, class_names=names)))
+    taught: list[int] = []
+
+    def listening(*arguments: Any) -> Any:
+        taught.extend(label for target in arguments[3] for label in target.classes.tolist())
+        return losses(*arguments)
+
+    monkeypatch.setattr("training.loop.losses", listening)
+    arguments = TrainArguments(
+        data=(street,), out=tmp_path / "run", held_out=street, source=street, start=start, steps=2, batch=2, workers=0,
+        evaluate_every=2, device="cpu",
+    )  # fmt: skip
+    train(arguments)
+    assert taught
+    assert set(taught) == {0}
