@@ -64,7 +64,7 @@ def read_state(path: Path) -> WeightFile:
     kind = _format(path)
     content = _read_safetensors(path) if kind == "safetensors" else _read_torch(path)
     parts = _unpack(content, path)
-    state, renamed, superfluous = _clean(parts.weights)
+    state, renamed, superfluous = _clean(parts.weights, path)
     if not state:
         raise DataError(f"{path} holds no tensors: expected a network's state_dict")
     _require_finite(state, path)
@@ -76,10 +76,11 @@ def save_safetensors(path: Path, network: Yolact, progress: Progress) -> None:
     from safetensors.torch import save  # noqa: PLC0415 - only who uses the format needs the package
 
     about = msgspec.json.encode({"config": network.config, **progress}).decode()
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as stream:  # not the library's own way to a file, which only its owner could read
-        stream.write(save(network.state_dict(), metadata={"format": "pt", _ABOUT: about}))
+        stream.write(save(state, metadata={"format": "pt", _ABOUT: about}))
         stream.flush()
         os.fsync(stream.fileno())
     partial.replace(path)
@@ -164,7 +165,7 @@ def _about(content: Mapping[Any, Any], path: Path) -> tuple[YolactConfig, Progre
     return config, progress
 
 
-def _clean(raw: Mapping[Any, object]) -> tuple[dict[str, Tensor], dict[str, str], Entries]:
+def _clean(raw: Mapping[Any, object], path: Path) -> tuple[dict[str, Tensor], dict[str, str], Entries]:
     """The tensors by their proper names, the names that were changed, and what is superfluous."""
     state: dict[str, Tensor] = {}
     renamed: dict[str, str] = {}
@@ -173,7 +174,9 @@ def _clean(raw: Mapping[Any, object]) -> tuple[dict[str, Tensor], dict[str, str]
     addresses: set[int] = set()
     for key, value in raw.items():
         name = _PREFIXES.sub("", f"{key}")
-        reason = _superfluous(name, value, staged) or ("a second tensor of its name" if name in state else "")
+        reason = _superfluous(name, value, staged)
+        if not reason and name in state:
+            raise DataError(f"{path} holds two tensors {name}, one as {key}: remove the one that is not meant")
         if reason or not isinstance(value, Tensor):
             left_over.append((f"{key}", reason))
             continue

@@ -70,8 +70,8 @@ def fitting_presets(file: WeightFile, among: Iterable[str] = PRESETS) -> tuple[s
 def identify(file: WeightFile) -> str:
     """The name of the preset that a published file is of.
 
-    A file name that begins as the authors' do decides where the tensors allow it, else the tensors, else the number of
-    classes; ``DataError`` if there is no preset or still more than one.
+    A file name that begins as the authors' do decides where the tensors allow it, else the tensors, else that it has as
+    many classes as COCO; ``DataError`` if there is no preset or still more than one.
     """
     stem = file.path.stem.replace("_", "-")
     # Asked first, since it spares building all the others.
@@ -82,8 +82,8 @@ def identify(file: WeightFile) -> str:
             f"{file.path} is no network that StreetMask knows: expected the tensors of a published YOLACT or of one of "
             f"our presets, but it holds {len(file.state)} such as {_some(list(file.state))}"
         )
-    same = [name for name in fitting if PRESETS[name].class_count == class_count(file.state)]
-    chosen = named or same or fitting
+    of_coco = class_count(file.state) == len(COCO_CLASSES)
+    chosen = named or [name for name in fitting if of_coco and PRESETS[name].class_names == COCO_CLASSES] or fitting
     if len(chosen) > 1:
         raise DataError(f"{file.path} fits {', '.join(chosen)}, whose tensors are alike: say which with --preset")
     return chosen[0]
@@ -260,7 +260,10 @@ def _told_classes(file: WeightFile) -> tuple[str, ...]:
 
 def _require_same_classes(file: WeightFile, config: YolactConfig, count: int | None) -> None:
     """As many, and of the same names in the same order where the file tells its own."""
-    ways = "carry their rows over by a class map (--class-map), or start them anew (--reinitialise-classes)"
+    ways = (
+        "with `streetmask weights convert` name its own classes to keep them (--classes), carry their rows over to the "
+        "network's (--class-map), or start these anew (--reinitialise-classes)"
+    )
     if count != config.class_count:
         theirs, ours = (list(tensors[f"{_CONF}.weight"].shape) for tensors in (file.state, _tensors(config)))
         raise DataError(

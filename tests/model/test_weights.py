@@ -108,9 +108,17 @@ def test_every_published_file_is_known_by_its_name_and_tensors(keys: str, preset
     assert known_classes(file) == PRESETS[preset].class_names
 
 
-@pytest.mark.parametrize("preset", ["yolact-resnet50", "yolact-resnet50-pascal", "yolact-plus-base", "street-nano"])
+@pytest.mark.parametrize("preset", ["yolact-resnet50", "yolact-plus-resnet50", "yolact-plus-base", "street-nano"])
 def test_where_one_preset_has_the_tensors_and_the_classes_the_name_does_not_matter(preset: str) -> None:
     assert identify(file_of(sized(preset), "renamed.pth")) == preset
+
+
+def test_twenty_classes_are_pascals_by_name_alone() -> None:
+    """Whoever trained a network of 20 classes has COCO's anchors, and would get Pascal's unasked."""
+    state = sized("yolact-resnet50-pascal")
+    assert identify(file_of(state, "yolact_resnet50_pascal_112_120000.pth")) == "yolact-resnet50-pascal"
+    with pytest.raises(DataError, match="say which with --preset"):
+        identify(file_of(state, "mycity_10_2000.pth"))
 
 
 def test_what_tensors_and_name_leave_open_is_asked_for() -> None:
