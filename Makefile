@@ -30,10 +30,12 @@ bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: under ten min
 	$(VENV)/bin/streetmask data synth $(dir $(BENCH_DATA)) --count 100 --seed 900
 	$(BENCH) engine $(BENCH_MODEL) --engines onnxruntime torch torch-bfloat16 torch-compile --rows drawn every \
 		--rounds 60 --out runs/bench/engine.json
+	$(BENCH) engine yolact-plus-resnet50 street-yolact-plus-resnet50 --engines torch-plain torch torch-bfloat16 \
+		--instances 20 --rounds 10 --frame-count 6 --base yolact-plus-resnet50/torch --out runs/bench/published.json
 	$(BENCH) accuracy $(BENCH_MODEL) --engines onnxruntime torch torch-bfloat16 --data unseen-100=$(BENCH_DATA) \
 		--out runs/bench/accuracy.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 1.5 --sweep --out runs/bench/serve.json
-	$(BENCH) table runs/bench/engine.json runs/bench/accuracy.json runs/bench/serve.json
+	$(BENCH) table runs/bench/engine.json runs/bench/published.json runs/bench/accuracy.json runs/bench/serve.json
 
 check: $(VENV)/installed  ## style, types, direction of imports, generated code
 	$(VENV)/bin/ruff check .

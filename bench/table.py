@@ -19,8 +19,9 @@ _ENGINE_NOTE = """Milliseconds a frame, medians unless said otherwise, from the 
 frame: *prepare* stretches it to the network's input, *network* is backbone to heads, *nms* decodes and suppresses,
 *masks* assembles and rescores, *paste* lays each mask on the frame. A fused graph's time is divided as its own profile
 divides it; it makes masks of the rows that are drawn, as the server asks it to, or, as `every-row`, of the hundred that
-AP counts. Torch makes every row's. Decoding the picture is not in it; it is in the served figures. Memory is a
-process's most, the shown frames in it."""
+AP counts. Torch makes every row's; *torch-plain* is eager torch as published code runs it, *torch* has BatchNorm folded
+and maps channels_last. Presets have weights seeded by name, which find nothing but take as long. Decoding the picture
+is not in it; it is in the served figures. Memory is a process's most, the shown frames in it."""
 
 _SERVE_NOTE = """Open loop: a frame is due by the clock, and its age at the answer counts from then, whatever the
 server does. A frame that waits is replaced by a newer one, and the client is told: *dropped*. *Lost* are frames
@@ -84,9 +85,10 @@ def _engine_parts(run: Document, accuracy: list[Document]) -> list[str]:
         )
     settings = run["settings"]
     width, height = settings["frame_size"]
+    forced = f"; {settings['instances']} instances a frame, whatever they score" if settings.get("instances") else ""
     asked = (
         f"{settings['rounds']} calls each, interleaved; {settings['frame_count']} frames of {width}x{height} "
-        f"({settings['frames']}); {settings['threads']} threads. "
+        f"({settings['frames']}); {settings['threads']} threads{forced}. "
         f"Base: `{run['base']}`. {_first_data(accuracy)}"
     )
     return [_machine(run), asked.strip(), _markdown(heads, rows)]
