@@ -86,10 +86,12 @@ def _engine_parts(run: Document, accuracy: list[Document]) -> list[str]:
     settings = run["settings"]
     width, height = settings["frame_size"]
     forced = f"; {settings['instances']} instances a frame, whatever they score" if settings.get("instances") else ""
+    has_ap = any(_ap_beside(subject, accuracy) for subject in run["subjects"].values())
+    said_of_ap = _first_data(accuracy) if has_ap else ""
     asked = (
         f"{settings['rounds']} calls each, interleaved; {settings['frame_count']} frames of {width}x{height} "
         f"({settings['frames']}); {settings['threads']} threads{forced}. "
-        f"Base: `{run['base']}`. {_first_data(accuracy)}"
+        f"Base: `{run['base']}`. {said_of_ap}"
     )
     return [_machine(run), asked.strip(), _markdown(heads, rows)]
 
