@@ -52,7 +52,8 @@ class AnchorConfig:
 class YolactConfig:
     """The whole network. ``size_hw`` is the input's (height, width) in pixels, both any positive multiple of 32 or not.
 
-    ``proto_channels`` are the widths of the protonet's 3x3 convolutions before and after its upsampling;
+    ``proto_channels`` are the widths of the protonet's 3x3 convolutions, a group before, between and after each of its
+    upsamplings, of which there is one in the published networks: masks at a quarter of the input's size;
     ``rescoring_channels`` those of the mask-IoU network's strided ones, empty for a network without it.
     ``mean_rgb`` and ``std_rgb`` normalise a picture of 0..255.
     """
@@ -63,7 +64,7 @@ class YolactConfig:
     fpn_channels: int
     anchors: AnchorConfig
     prototypes: int
-    proto_channels: tuple[tuple[int, ...], tuple[int, ...]]
+    proto_channels: tuple[tuple[int, ...], ...]
     rescoring_channels: tuple[int, ...]
     mean_rgb: tuple[float, float, float] = (123.68, 116.78, 103.94)
     std_rgb: tuple[float, float, float] = (58.40, 57.12, 57.38)
@@ -86,7 +87,7 @@ STREET_NANO = YolactConfig(
     fpn_channels=64,
     anchors=AnchorConfig(octave_scales((12.0, 26.0, 56.0, 116.0, 240.0), steps=2)),
     prototypes=16,
-    proto_channels=((48, 48, 48), (40,)),
+    proto_channels=((48, 48, 48), (40,), (16,)),
     rescoring_channels=(8, 16, 32, 64, 128),
 )
 """The bundled network: every box of YOLACT++, small enough to train and to run on a CPU; wide, as a dashcam sees."""

@@ -32,17 +32,16 @@ class _Upsample(nn.Module):
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def make_protonet(in_channels: int, before: tuple[int, ...], after: tuple[int, ...], prototypes: int) -> nn.Sequential:
-    """[B, F, h, w] -> [B, k, 2h, 2w]: 3x3 convolutions, a bilinear upsampling by two, more of them, and a 1x1.
+def make_protonet(in_channels: int, channels: tuple[tuple[int, ...], ...], prototypes: int) -> nn.Sequential:
+    """[B, F, h, w] -> [B, k, s h, s w]: groups of 3x3 convolutions, a bilinear upsampling by two between one group and
+    the next (s is 2 for two groups, as published), and a 1x1.
 
     Each step is followed by a ReLU, the last one too: prototypes are not negative (YOLACT, section 3.1).
     """
     steps: list[nn.Module] = []
-    for width in before:
-        steps += [nn.Conv2d(in_channels, width, 3, padding=1), nn.ReLU()]
-        in_channels = width
-    steps += [_Upsample(), nn.ReLU()]
-    for width in after:
-        steps += [nn.Conv2d(in_channels, width, 3, padding=1), nn.ReLU()]
-        in_channels = width
+    for number, widths in enumerate(channels):
+        steps += [_Upsample(), nn.ReLU()] if number else []
+        for width in widths:
+            steps += [nn.Conv2d(in_channels, width, 3, padding=1), nn.ReLU()]
+            in_channels = width
     return nn.Sequential(*steps, nn.Conv2d(in_channels, prototypes, 1), nn.ReLU())

@@ -45,9 +45,11 @@ class Segmenter(nn.Module):
 
     @property
     def mask_size_hw(self) -> tuple[int, int]:
-        """The (height, width) of its masks: the protonet doubles the pyramid's finest level."""
-        height, width = level_sizes(self.network.config.size_hw, levels=1)[0]
-        return 2 * height, 2 * width
+        """The (height, width) of its masks: the protonet doubles the pyramid's finest level, once or more often."""
+        config = self.network.config
+        height, width = level_sizes(config.size_hw, levels=1)[0]
+        finer = 2 ** (len(config.proto_channels) - 1)
+        return finer * height, finer * width
 
     def forward(self, image: Tensor) -> GraphOutputs:
         """Normalise, run the network, suppress, assemble and rescore masks."""

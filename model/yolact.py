@@ -23,7 +23,7 @@ class Yolact(nn.Module):
         self.config = config
         channels, classes = config.fpn_channels, config.class_count
         self.backbone = make_backbone(config.backbone)
-        self.proto_net = make_protonet(channels, *config.proto_channels, config.prototypes)
+        self.proto_net = make_protonet(channels, config.proto_channels, config.prototypes)
         self.maskiou_net = MaskIouNet(config.rescoring_channels, classes) if config.rescoring_channels else None
         self.fpn = FPN(self.backbone.channels[-3:], channels)
         head = PredictionHead(channels, config.anchors.per_cell, classes, config.prototypes)
