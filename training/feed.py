@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler
 
-from training.data.coco import CocoDataset
+from training.data.dataset import InstanceDataset
 from training.data.sample import Sample
 from training.matching import Targets
 from training.recipes import Recipe
@@ -37,13 +37,13 @@ class AugmentedPictures(Dataset[tuple[NDArray[np.uint8], Targets]]):
 
     def __init__(
         self,
-        targets: Sequence[CocoDataset],
-        source: CocoDataset | None,
+        targets: Sequence[InstanceDataset],
+        source: InstanceDataset | None,
         recipe: Recipe,
         size_hw: tuple[int, int],
         seed: int,
     ) -> None:
-        self.target: Dataset[Sample] = ConcatDataset(targets)  # type: ignore[arg-type]  # a CocoDataset is one by shape
+        self.target: Dataset[Sample] = ConcatDataset(targets)  # type: ignore[arg-type]  # an InstanceDataset is one by shape
         self.target_count = sum(len(dataset) for dataset in targets)
         self.source = source
         self.recipe = recipe
