@@ -68,8 +68,8 @@ def train(arguments: TrainArguments) -> None:
     network = load_network(arguments.start) if arguments.start else Yolact(PRESETS[arguments.preset])
     size_hw = network.config.size_hw
     names = network.config.class_names
-    targets = [open_dataset(path, scale_to_hw=size_hw, class_names=names) for path in arguments.data]
-    source = open_dataset(arguments.source, scale_to_hw=size_hw, class_names=names) if arguments.source else None
+    targets = [open_dataset(path, class_names=names) for path in arguments.data]
+    source = open_dataset(arguments.source, class_names=names) if arguments.source else None
     held_out = open_dataset(arguments.held_out, class_names=names) if arguments.held_out else None
     arguments.out.mkdir(parents=True, exist_ok=True)
     settings = RunSettings(

@@ -1,7 +1,7 @@
 """Pictures and instances from a COCO JSON (Lin et al. 2014): run lengths, polygons, crowds, decoded when asked for."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -53,7 +53,7 @@ class CocoDataset:
         self.class_names = class_names
         self.scale_to_hw = scale_to_hw
         self.description = described(content.info, annotation_file.name)
-        self._file = annotation_file
+        self.annotation_file = annotation_file
         self._folder = picture_folder(annotation_file)
         self._images = content.images
         class_of, self.dropped = _map_classes(content, class_names, annotation_file)
@@ -65,11 +65,12 @@ class CocoDataset:
 
     def __getitem__(self, index: int) -> Sample:
         entry = self._images[index]
-        image, rows = self.picture(index, self.scale_to_hw), self._rows[entry.id]
-        masks = self._masks(entry, self.scale_to_hw or (entry.height, entry.width))
+        rows = self._rows[entry.id]
+        image, size_hw = self.picture(index, self.scale_to_hw), (entry.height, entry.width)
+        masks, boxes_xyxy = self._masks(entry, self.scale_to_hw or size_hw)
         classes = np.array([class_index for class_index, _ in rows], np.int64)
         crowds = np.array([row.iscrowd != 0 for _, row in rows], np.bool_)
-        sample = Sample.from_masks(image, classes, masks, crowds)
+        sample = Sample(image, boxes_xyxy, classes, masks, crowds)
         visible = sample.boxes_xyxy[:, 2] > sample.boxes_xyxy[:, 0]
         return sample if visible.all() else sample.rows(visible)
 
@@ -87,7 +88,7 @@ class CocoDataset:
 
     def picture_path(self, index: int) -> Path:
         """Where the picture lies."""
-        return picture_file(self._file, self._folder, self._images[index].file_name)
+        return picture_file(self.annotation_file, self._folder, self._images[index].file_name)
 
     def picture(self, index: int, scale_to_hw: SizeHw | None = None) -> RgbImage:
         """The picture alone, uint8 RGB [H, W, 3], whole or stretched to (height, width)."""
@@ -99,10 +100,29 @@ class CocoDataset:
         with self._naming(entry):
             return [_label(class_index, row, entry) for class_index, row in self._rows[entry.id]]
 
+    def classes_on(self, index: int) -> list[tuple[int, bool]]:
+        """The class index of each annotation of a picture, and whether that is a crowd; no mask is decoded for it."""
+        return [(class_index, row.iscrowd != 0) for class_index, row in self._rows[self.image_id(index)]]
+
+    def cut_mask(self, index: int, row: int) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
+        """The mask [h, w] of one annotation, by its place in ``classes_on``, within its tight box xyxy on the whole
+        picture, and that box; [0, 0] where it has no pixel."""
+        size_hw = self.size_hw(index)
+        mask = np.zeros(size_hw, np.uint8)
+        _, annotation = self._rows[self.image_id(index)][row]
+        x1, y1, x2, y2 = box_xyxy = decode_onto(mask, compressed(annotation.segmentation, size_hw))
+        return mask[y1:y2, x1:x2], box_xyxy
+
     def first(self, count: int) -> "CocoDataset":
         """The same data set with its first ``count`` pictures at most."""
+        return self.pick(range(len(self))[:count])
+
+    def pick(self, indices: Sequence[int]) -> "CocoDataset":
+        """The same data set with these of its pictures alone, in this order."""
         part = object.__new__(CocoDataset)
-        part.__dict__.update(self.__getstate__(), _images=self._images[:count])
+        images = [self._images[index] for index in indices]
+        rows = {entry.id: self._rows[entry.id] for entry in images}
+        part.__dict__.update(self.__getstate__(), _images=images, _rows=rows)
         return part
 
     @cached_property
@@ -110,13 +130,14 @@ class CocoDataset:
         """A COCO JSON as plain data, at full resolution: category ids are class indices plus one, masks compressed."""
         return coco_truth(self)
 
-    def _masks(self, entry: CocoImage, to_hw: SizeHw) -> NDArray[np.uint8]:
+    def _masks(self, entry: CocoImage, to_hw: SizeHw) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """A picture's masks [N, h, w] and their tight boxes xyxy."""
         rows = self._rows[entry.id]
-        masks = np.zeros((len(rows), *to_hw), np.uint8)
+        masks, boxes_xyxy = np.zeros((len(rows), *to_hw), np.uint8), np.zeros((len(rows), 4), np.float32)
         with self._naming(entry):
-            for mask, (_, row) in zip(masks, rows, strict=True):
-                decode_onto(mask, compressed(row.segmentation, (entry.height, entry.width)))
-        return masks
+            for mask, box, (_, row) in zip(masks, boxes_xyxy, rows, strict=True):
+                box[:] = decode_onto(mask, compressed(row.segmentation, (entry.height, entry.width)))
+        return masks, boxes_xyxy
 
     @contextmanager
     def _naming(self, entry: CocoImage) -> Iterator[None]:
@@ -124,7 +145,7 @@ class CocoDataset:
         try:
             yield
         except DataError as error:
-            raise DataError(f"{self._file}, picture {entry.file_name}: {error}") from error
+            raise DataError(f"{self.annotation_file}, picture {entry.file_name}: {error}") from error
 
 
 def _label(class_index: int, row: CocoAnnotation, entry: CocoImage) -> Label:

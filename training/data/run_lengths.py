@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -40,19 +41,22 @@ def compressed(segmentation: Segmentation, size_hw: SizeHw) -> Rle:
     return cast(Rle, coco_mask.frPyObjects({"size": list(size_hw), "counts": segmentation.counts}, *size_hw))
 
 
-def decode_onto(target: NDArray[np.uint8], rle: Rle) -> None:
-    """Write a mask into ``target`` uint8 [h, w], averaged over areas and cut at one half.
+def decode_onto(target: NDArray[np.uint8], rle: Rle) -> tuple[int, int, int, int]:
+    """Write a mask into ``target`` uint8 [h, w], averaged over areas and cut at one half; its tight box xyxy there.
 
     Only what holds the instance is decoded and resized. Run lengths go down columns, so all is done transposed.
     """
     size_hw, runs = (rle["size"][0], rle["size"][1]), mask_runs(rle)
     if not len(runs):
-        return
+        return 0, 0, 0, 0
     columns, rows = _extent(runs, size_hw[0])
     window = mask_window(rows, columns, size_hw, (target.shape[0], target.shape[1]))
     (top, bottom), (left, right) = window.to_rows, window.to_columns
     crop = _fill_columns(runs, window.columns, size_hw[0])[:, slice(*window.rows)]
-    target[top:bottom, left:right] = resized(crop, (right - left, bottom - top), window.shrinks).T
+    cut = target[top:bottom, left:right]
+    cut[:] = resized(crop, (right - left, bottom - top), window.shrinks).T
+    x, y, w, h = cv2.boundingRect(cut)
+    return (left + x, top + y, left + x + w, top + y + h) if w else (0, 0, 0, 0)
 
 
 def crop_rle(mask: NDArray[np.uint8], mask_xy: tuple[int, int], size_hw: SizeHw) -> Rle:
