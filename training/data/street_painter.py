@@ -45,11 +45,8 @@ class Painter:
             return
         canvas, ghost = _fill(outlines, box, _zoom(box))
         if box[2] - box[0] > 10:
-            _weather(canvas, grain)
-        mask = canvas[:, :, 3] >= 128
-        if ghost is not None:
-            mask |= ghost >= 128
-        self._blend(canvas, mask, box, owner)
+            canvas = _weathered(canvas, grain)
+        self._blend(canvas, box, owner, ghost)
 
     def sprite(self, sprite: Bytes, pose: Pose, height: float) -> None:
         """Paint an upright picture (premultiplied RGBA) of this height in metres, facing the camera."""
@@ -74,7 +71,7 @@ class Painter:
         clear, veil = self._light.through_haze(depth)
         lit = cv2.add(cv2.multiply(texture, np.array([*(tint * clear), 1.0])), np.array([*veil, 0.0]))
         canvas = np.asarray(cv2.warpPerspective(lit, matrix, (box[2] - box[0], box[3] - box[1])), np.uint8)
-        self._blend(canvas, canvas[:, :, 3] >= 128, box, 0)
+        self._blend(canvas, box)
 
     def _place(self, sprite: Bytes, area: tuple[float, float, float, float], depth: float) -> None:
         low, high = np.array(area[:2]), np.array(area[2:])
@@ -95,14 +92,15 @@ class Painter:
             hazy = np.zeros((4, 4))
             hazy[:3, :3], hazy[:3, 3], hazy[3, 3] = np.eye(3) * clear, veil / 255, 1.0
             canvas = np.asarray(cv2.transform(canvas, hazy), np.uint8)
-        self._blend(canvas, canvas[:, :, 3] >= 128, box, 0)
+        self._blend(canvas, box)
 
-    def _blend(self, canvas: Bytes, mask: NDArray[np.bool_], box: Box, owner: int) -> None:
+    def _blend(self, canvas: Bytes, box: Box, owner: int = 0, ghost: Bytes | None = None) -> None:
         x0, y0, x1, y1 = box
-        under, paint = self.image[y0:y1, x0:x1], cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB)
-        rest = cv2.bitwise_not(cv2.extractChannel(canvas, 3))
-        shown = cv2.multiply(under, cv2.merge([rest, rest, rest]), scale=1 / 255)
-        self.image[y0:y1, x0:x1] = cv2.add(shown, paint)
+        under, alpha = self.image[y0:y1, x0:x1], cv2.extractChannel(canvas, 3)
+        rest = cv2.cvtColor(cv2.bitwise_not(alpha), cv2.COLOR_GRAY2RGB)
+        shown = cv2.multiply(under, rest, scale=1 / 255)
+        cv2.add(shown, cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB), dst=under)
+        mask: NDArray[np.bool_] = (alpha if ghost is None else cv2.max(alpha, ghost)) >= 128
         self.owners[y0:y1, x0:x1][mask] = owner
         if owner:
             self.silhouettes.setdefault(owner, []).append(Silhouette(box, mask))
@@ -133,11 +131,13 @@ def _fill(outlines: Outlines, box: Box, zoom: int) -> tuple[Bytes, Bytes | None]
     return resized(canvas, (wide, high)), None if ghost is None else resized(ghost, (wide, high))
 
 
-def _weather(canvas: Bytes, grain: int) -> None:
+def _weathered(canvas: Bytes, grain: int) -> Bytes:
+    """The colours with dirt on them; alpha stays."""
     tile = blotches()
     row, column = (grain * 37) % 192, (grain * 91) % 192
     patch = cv2.resize(tile[row : row + 64, column : column + 64], canvas.shape[1::-1])
-    canvas[:, :, :3] = cv2.multiply(canvas[:, :, :3], cv2.merge([patch, patch, patch]), scale=1 / 128)
+    dirt = cv2.merge([patch, patch, patch, np.full_like(patch, 128)])
+    return np.asarray(cv2.multiply(canvas, dirt, scale=1 / 128), np.uint8)
 
 
 def _shrunk(texture: Bytes, corners: Points) -> Bytes:

@@ -117,15 +117,18 @@ def _actor(actor: Actor, seconds: float, camera: Camera, shadows: Shadows) -> li
 
 
 def _paint_actor(painter: Painter, actor: Actor, pose: Pose, shapes: tuple[Mesh, Mesh | None], eye: Points) -> None:
-    mesh, rider = shapes
-    pairs = [(mesh, actor.track_id)] + ([(rider, actor.rider_id)] if rider is not None else [])
-    towards = (
-        (eye[:2] - (pose.x, pose.y))
-        @ turn(pose.heading)[:2, 0]
-        / max(1.0, float(np.hypot(*(eye[:2] - (pose.x, pose.y)))))
-    )
-    for shape, owner in pairs[:: -1 if towards > 0.75 else 1]:
+    owners = (actor.track_id, actor.rider_id)
+    pairs = [(shape, owner) for shape, owner in zip(shapes, owners, strict=True) if shape is not None]
+    if len(pairs) > 1 and _comes(pose, eye):
+        pairs.reverse()
+    for shape, owner in pairs:
         painter.mesh(shape, pose, owner, actor.number)
+
+
+def _comes(pose: Pose, eye: Points) -> bool:
+    """Whether it heads for the camera, so that the machine hides its rider's legs."""
+    way = eye[:2] - (pose.x, pose.y)
+    return bool(way @ turn(pose.heading)[:2, 0] / max(1.0, float(np.hypot(*way))) > 0.75)
 
 
 def _in_view(actor: Actor, pose: Pose, camera: Camera) -> bool:
