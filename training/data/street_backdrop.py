@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.street_camera import NEAR, Camera, Points
+from training.data.street_ensemble import Pose
 from training.data.street_light import Light
 from training.data.street_mesh import LIT, TWO_SIDED, Mesh, MeshBuilder, shade
-from training.data.street_outlines import Bytes, Pose
+from training.data.street_outlines import Bytes
 from training.data.street_painter import Painter
 from training.data.street_textures import FRONTS, asphalt, clouds, front
 from training.data.street_world import House, World

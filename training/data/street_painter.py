@@ -1,22 +1,17 @@
 """Paints meshes and sprites into a frame back to front and remembers whose every pixel is."""
 
 from dataclasses import dataclass
-from math import ceil
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from training.data.street_camera import Camera, Points
+from training.data.street_ensemble import Ensemble, Pose
 from training.data.street_light import Light
 from training.data.street_mesh import GHOST, Mesh
-from training.data.street_outlines import Bytes, Outlines, Pose, project
+from training.data.street_outlines import Box, Bytes, Outlines, frame_box, project
 from training.data.street_textures import blotches
-
-_SHORTEST_CANVAS = 64
-_MOST_ZOOM = 8
-
-Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -34,33 +29,40 @@ class Painter:
         self.image = image
         self.owners = np.zeros(image.shape[:2], np.int32)
         self.silhouettes: dict[int, list[Silhouette]] = {}
-        self._camera = camera
+        self.camera = camera
         self._light = light
 
     def mesh(self, mesh: Mesh, pose: Pose, owner: int, grain: int) -> None:
         """Paint one mesh; ``owner`` 0 is a thing that is no instance, ``grain`` picks its dirt."""
-        outlines = project(mesh, pose, self._camera, self._light)
-        box = _frame_box(outlines, self._camera.size_hw) if outlines else None
-        if outlines is None or box is None:
-            return
-        canvas, ghost = _fill(outlines, box, _zoom(box))
+        for outlines in self.project(Ensemble([mesh], [pose])):
+            if outlines is not None:
+                self.outlines(outlines, owner, grain)
+
+    def project(self, ensemble: Ensemble) -> list[Outlines | None]:
+        """Each mesh as it will look; None for those out of the frame."""
+        return project(ensemble, self.camera, self._light)
+
+    def outlines(self, outlines: Outlines, owner: int, grain: int) -> None:
+        """Paint a mesh that has been projected already."""
+        canvas, ghost = _filled(outlines)
+        box = outlines.box_xyxy
         if box[2] - box[0] > 10:
             canvas = _weathered(canvas, grain)
         self._blend(canvas, box, owner, ghost)
 
     def sprite(self, sprite: Bytes, pose: Pose, height: float) -> None:
         """Paint an upright picture (premultiplied RGBA) of this height in metres, facing the camera."""
-        foot = self._camera.to_camera(np.array([[pose.x, pose.y, pose.z]]))
+        foot = self.camera.to_camera(np.array([[pose.x, pose.y, pose.z]]))
         if foot[0, 2] < 2.0:
             return
-        x, y = self._camera.to_pixels(foot)[0]
-        tall = height * self._camera.focal / foot[0, 2]
+        x, y = self.camera.to_pixels(foot)[0]
+        tall = height * self.camera.focal / foot[0, 2]
         wide = tall * sprite.shape[1] / sprite.shape[0]
         self._place(sprite, (x - wide / 2, y - tall, x + wide / 2, y), float(foot[0, 2]))
 
     def warped(self, texture: Bytes, corners: Points, depth: float, tint: Points) -> None:
         """Paint a texture (RGBA) times ``tint`` [3] onto four pixel corners [4, 2], clockwise from the top left."""
-        box = _clamp(corners.min(axis=0), corners.max(axis=0), self._camera.size_hw)
+        box = frame_box(corners.min(axis=0).tolist(), corners.max(axis=0).tolist(), self.camera.size_hw)
         if box is None:
             return
         texture = _shrunk(texture, corners)
@@ -75,7 +77,7 @@ class Painter:
 
     def _place(self, sprite: Bytes, area: tuple[float, float, float, float], depth: float) -> None:
         low, high = np.array(area[:2]), np.array(area[2:])
-        box = _clamp(low, high, self._camera.size_hw)
+        box = frame_box(low.tolist(), high.tolist(), self.camera.size_hw)
         if box is None:
             return
         scale = np.array([sprite.shape[1], sprite.shape[0]]) / (high - low)
@@ -106,28 +108,13 @@ class Painter:
             self.silhouettes.setdefault(owner, []).append(Silhouette(box, mask))
 
 
-def _frame_box(outlines: Outlines, size_hw: tuple[int, int]) -> Box | None:
-    reach = float(outlines.radii.max())
-    return _clamp(outlines.points.min(axis=0) - reach, outlines.points.max(axis=0) + reach, size_hw)
-
-
-def _clamp(low: Points, high: Points, size_hw: tuple[int, int]) -> Box | None:
-    x0, y0 = max(0, int(np.floor(low[0]))), max(0, int(np.floor(low[1])))
-    x1, y1 = min(size_hw[1], ceil(high[0])), min(size_hw[0], ceil(high[1]))
-    return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
-
-
-def _zoom(box: Box) -> int:
-    high = max(box[3] - box[1], 1)
-    return int(min(_MOST_ZOOM, max(2, ceil(_SHORTEST_CANVAS / high))))
-
-
-def _fill(outlines: Outlines, box: Box, zoom: int) -> tuple[Bytes, Bytes | None]:
+def _filled(outlines: Outlines) -> tuple[Bytes, Bytes | None]:
     """Painted RGBA (premultiplied) and, if any face is a ghost, the ghosts' alpha; both at frame scale."""
-    wide, high = box[2] - box[0], box[3] - box[1]
-    canvas = np.zeros((high * zoom, wide * zoom, 4), np.uint8)
+    x0, y0, x1, y1 = outlines.box_xyxy
+    wide, high = x1 - x0, y1 - y0
+    canvas = np.zeros((high * outlines.zoom, wide * outlines.zoom, 4), np.uint8)
     ghost = np.zeros(canvas.shape[:2], np.uint8) if any(flag & GHOST for flag in outlines.flags) else None
-    outlines.fill(canvas, ghost, box[:2], zoom)
+    outlines.fill(canvas, ghost)
     return resized(canvas, (wide, high)), None if ghost is None else resized(ghost, (wide, high))
 
 
