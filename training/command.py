@@ -91,7 +91,7 @@ def describe(annotation_file: Path) -> str:
     content = json.loads(annotation_file.read_bytes())
     info = content.get("info", {})
     about = [str(info.get("description") or annotation_file.name)]
-    about += [f"{name} {info[name]}" for name in ("version", "seed") if name in info]
+    about += [f"{name} {info[name]}" for name in ("version", "seed", "conditions") if name in info]
     return f"{len(content['images'])} pictures: {', '.join(about)}"
 
 

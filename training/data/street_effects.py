@@ -50,7 +50,7 @@ def expose(image: Bytes, lens: Lens, rng: np.random.Generator) -> Bytes:
         dark = _vignette(image.shape[0], image.shape[1], round(lens.vignette, 2))
         image = np.asarray(cv2.multiply(image, cv2.cvtColor(dark, cv2.COLOR_GRAY2RGB), scale=1 / 255), np.uint8)
     image = _noisy(image, lens, rng)
-    return _compressed(image, lens.quality) if lens.quality else image
+    return compressed(image, lens.quality) if lens.quality else image
 
 
 @lru_cache(maxsize=64)
@@ -85,6 +85,7 @@ def _noisy(image: Bytes, lens: Lens, rng: np.random.Generator) -> Bytes:
     return np.asarray(cv2.multiply(scaled, speckle, scale=1 / 128), np.uint8)
 
 
-def _compressed(image: Bytes, quality: int) -> Bytes:
+def compressed(image: Bytes, quality: int) -> Bytes:
+    """The picture after a JPEG of this quality (1-100)."""
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)

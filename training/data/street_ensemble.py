@@ -73,4 +73,5 @@ class Ensemble:
     def on_ground(self, corners: Points) -> Points:
         """Corners [m, k, 2] in object axes to world metres."""
         turned: Points = np.matmul(corners, self.turns[:, :2, :2].transpose(0, 2, 1))
-        return turned + self.places[:, None, :2]
+        turned += self.places[:, None, :2]
+        return turned

@@ -20,7 +20,8 @@ class Faces:
     """Faces [f], mesh by mesh and each mesh's in painting order.
 
     ``owners`` is the index of each face's mesh (rising), ``starts`` its first point in the ensemble, ``sizes`` its
-    number of points; ``colours`` [f, 3] RGB 0-255 with light and haze on them, ``flags`` the mesh's.
+    number of points; ``colours`` [f, 3] RGB 0-255 with light and haze on them, ``flags`` the mesh's. ``depths`` holds
+    the middle depth of each mesh in metres.
     """
 
     owners: Indices
@@ -28,10 +29,12 @@ class Faces:
     sizes: Indices
     colours: Points
     flags: Indices
+    depths: list[float]
 
     def where(self, kept: NDArray[np.bool_]) -> "Faces":
         """Only some of them."""
-        return Faces(self.owners[kept], self.starts[kept], self.sizes[kept], self.colours[kept], self.flags[kept])
+        owners, starts, sizes = self.owners[kept], self.starts[kept], self.sizes[kept]
+        return Faces(owners, starts, sizes, self.colours[kept], self.flags[kept], self.depths)
 
 
 def visible_faces(ensemble: Ensemble, camera: Camera, light: Light, seen: Points) -> Faces:
@@ -40,7 +43,8 @@ def visible_faces(ensemble: Ensemble, camera: Camera, light: Light, seen: Points
     belongs = np.repeat(np.arange(len(meshes)), [len(mesh.colours) for mesh in meshes])
     order = _painting_order(ensemble, camera, belongs)
     owners, flags = belongs[order], _all(meshes, lambda mesh: mesh.flags)[order]
-    air = [light.through_haze(depth) for depth in _depths(ensemble, seen)]
+    depths = _depths(ensemble, seen)
+    air = [light.through_haze(depth) for depth in depths]
     clear, veil = np.array([share for share, _ in air]), np.array([colour for _, colour in air])
     return Faces(
         owners=owners,
@@ -48,6 +52,7 @@ def visible_faces(ensemble: Ensemble, camera: Camera, light: Light, seen: Points
         sizes=_all(meshes, lambda mesh: mesh.sizes)[order],
         colours=_shaded(ensemble, light, order, flags) * clear[owners][:, None] + veil[owners],
         flags=flags,
+        depths=depths,
     )
 
 

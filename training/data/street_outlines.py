@@ -31,6 +31,7 @@ _MOST_ZOOM = 8
 class Outlines:
     """One mesh's faces in painting order, for a canvas that shows ``box_xyxy`` of the frame, ``zoom`` times enlarged.
 
+    ``depth`` in metres is the mesh's middle.
     ``points`` [p, 2] are the faces' corners in frame pixels. Face f has ``corners[starts[f]:starts[f + 1]]`` in
     sixteenths of a canvas pixel, ``colours`` RGBA 0-255 and ``flags``; a round one is drawn from as many circles
     ``rims`` [n, 10, 2] from ``balls[f]`` on, and their ``cores`` where it is ``large``.
@@ -38,6 +39,7 @@ class Outlines:
 
     box_xyxy: Box
     zoom: int
+    depth: float
     points: Points
     corners: Corners
     rims: Corners
@@ -81,6 +83,7 @@ class _Pixels:
     sizes: Indices
     colours: Points
     flags: Indices
+    depths: list[float]
 
 
 def project(ensemble: Ensemble, camera: Camera, light: Light) -> list[Outlines | None]:
@@ -107,7 +110,7 @@ def _whole(faces: Faces, seen: Points, radii: Points, camera: Camera) -> _Pixels
     chosen = np.repeat(faces.starts - np.cumsum(faces.sizes) + faces.sizes, faces.sizes) + np.arange(faces.sizes.sum())
     shown = seen[chosen]
     wide = radii[chosen] * camera.focal / shown[:, 2]
-    return _Pixels(faces.owners, camera.to_pixels(shown), wide, faces.sizes, faces.colours, faces.flags)
+    return _Pixels(faces.owners, camera.to_pixels(shown), wide, faces.sizes, faces.colours, faces.flags, faces.depths)
 
 
 def _cut(faces: Faces, seen: Points, camera: Camera) -> _Pixels | None:
@@ -122,7 +125,8 @@ def _cut(faces: Faces, seen: Points, camera: Camera) -> _Pixels | None:
     if not kept:
         return None
     points, sizes = np.concatenate(outlines), np.array([len(outline) for outline in outlines])
-    return _Pixels(faces.owners[kept], points, np.zeros(len(points)), sizes, faces.colours[kept], faces.flags[kept])
+    rest = faces.colours[kept], faces.flags[kept], faces.depths
+    return _Pixels(faces.owners[kept], points, np.zeros(len(points)), sizes, *rest)
 
 
 def _outlines(pixels: _Pixels, size_hw: tuple[int, int]) -> list[tuple[int, Outlines | None]]:
@@ -150,8 +154,8 @@ def _outlines(pixels: _Pixels, size_hw: tuple[int, int]) -> list[tuple[int, Outl
             continue
         points = pixels.points[starts[a] : starts[b]]
         found.append(
-            (owner, Outlines(box, zooms[number], points, flat, rims, cores, starts[a : b + 1], balls[a:b],
-                             large[a:b], colours[a:b], flags[a:b]))
+            (owner, Outlines(box, zooms[number], pixels.depths[owner], points, flat, rims, cores,
+                             starts[a : b + 1], balls[a:b], large[a:b], colours[a:b], flags[a:b]))
         )  # fmt: skip
     return found
 

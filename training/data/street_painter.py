@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.street_camera import Camera, Points
+from training.data.street_depths import Depths
 from training.data.street_ensemble import Ensemble, Pose
 from training.data.street_light import Light
 from training.data.street_mesh import GHOST, Mesh
@@ -23,13 +24,19 @@ class Silhouette:
 
 
 class Painter:
-    """One frame in the making: ``image`` uint8 RGB [h, w, 3] and ``owners`` int32 [h, w] (0 is nobody)."""
+    """One frame in the making: ``image`` uint8 RGB [h, w, 3] and ``owners`` int32 [h, w] (0 is nobody).
 
-    def __init__(self, image: Bytes, camera: Camera, light: Light) -> None:
+    Where ``depths`` are asked for, they are kept up to what is painted, and so is ``shine`` uint8 RGB [h, w, 3], the
+    light that windows would give off.
+    """
+
+    def __init__(self, image: Bytes, camera: Camera, light: Light, depths: Depths | None = None) -> None:
         self.image = image
         self.owners = np.zeros(image.shape[:2], np.int32)
         self.silhouettes: dict[int, list[Silhouette]] = {}
         self.camera = camera
+        self.depths = depths
+        self.shine: Bytes | None = None if depths is None else np.zeros_like(image)
         self._light = light
 
     def mesh(self, mesh: Mesh, pose: Pose, owner: int, grain: int) -> None:
@@ -48,7 +55,9 @@ class Painter:
         box = outlines.box_xyxy
         if box[2] - box[0] > 10:
             canvas = _weathered(canvas, grain)
-        self._blend(canvas, box, owner, ghost)
+        mask = self._blend(canvas, box, owner, ghost)
+        if self.depths is not None:
+            self.depths.flat(mask, box, outlines.depth)
 
     def sprite(self, sprite: Bytes, pose: Pose, height: float) -> None:
         """Paint an upright picture (premultiplied RGBA) of this height in metres, facing the camera."""
@@ -60,8 +69,11 @@ class Painter:
         wide = tall * sprite.shape[1] / sprite.shape[0]
         self._place(sprite, (x - wide / 2, y - tall, x + wide / 2, y), float(foot[0, 2]))
 
-    def warped(self, texture: Bytes, corners: Points, depth: float, tint: Points) -> None:
-        """Paint a texture (RGBA) times ``tint`` [3] onto four pixel corners [4, 2], clockwise from the top left."""
+    def warped(self, texture: Bytes, corners: Points, depths: Points, tint: Points, shine: Bytes) -> None:
+        """Paint a texture (RGBA) times ``tint`` [3] onto four pixel corners [4, 2], clockwise from the top left.
+
+        ``depths`` [4] are the corners' in metres, ``shine`` RGB of the texture's size the light that it gives off.
+        """
         box = frame_box(corners.min(axis=0).tolist(), corners.max(axis=0).tolist(), self.camera.size_hw)
         if box is None:
             return
@@ -70,10 +82,16 @@ class Painter:
         source = np.array([[0, 0], [wide, 0], [wide, high], [0, high]], np.float32) - 0.5
         target = (corners - np.array(box[:2]) - 0.5).astype(np.float32)
         matrix = cv2.getPerspectiveTransform(source, target)
-        clear, veil = self._light.through_haze(depth)
+        clear, veil = self._light.through_haze(float(depths.mean()))
         lit = cv2.add(cv2.multiply(texture, np.array([*(tint * clear), 1.0])), np.array([*veil, 0.0]))
         canvas = np.asarray(cv2.warpPerspective(lit, matrix, (box[2] - box[0], box[3] - box[1])), np.uint8)
-        self._blend(canvas, box)
+        mask = self._blend(canvas, box)
+        if self.depths is not None:
+            self.depths.plane(mask, box, corners[:3], depths[:3])
+        if self.shine is not None:
+            x0, y0, x1, y1 = box
+            lit = cv2.warpPerspective(_shrunk(shine, corners), matrix, (x1 - x0, y1 - y0))
+            self.shine[y0:y1, x0:x1][mask] = lit[mask]
 
     def _place(self, sprite: Bytes, area: tuple[float, float, float, float], depth: float) -> None:
         low, high = np.array(area[:2]), np.array(area[2:])
@@ -94,9 +112,12 @@ class Painter:
             hazy = np.zeros((4, 4))
             hazy[:3, :3], hazy[:3, 3], hazy[3, 3] = np.eye(3) * clear, veil / 255, 1.0
             canvas = np.asarray(cv2.transform(canvas, hazy), np.uint8)
-        self._blend(canvas, box)
+        mask = self._blend(canvas, box)
+        if self.depths is not None:
+            self.depths.flat(mask, box, depth)
 
-    def _blend(self, canvas: Bytes, box: Box, owner: int = 0, ghost: Bytes | None = None) -> None:
+    def _blend(self, canvas: Bytes, box: Box, owner: int = 0, ghost: Bytes | None = None) -> NDArray[np.bool_]:
+        """Paint, and give the pixels [box] that are the thing's now."""
         x0, y0, x1, y1 = box
         under, alpha = self.image[y0:y1, x0:x1], cv2.extractChannel(canvas, 3)
         rest = cv2.cvtColor(cv2.bitwise_not(alpha), cv2.COLOR_GRAY2RGB)
@@ -104,8 +125,11 @@ class Painter:
         cv2.add(shown, cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB), dst=under)
         mask: NDArray[np.bool_] = (alpha if ghost is None else cv2.max(alpha, ghost)) >= 128
         self.owners[y0:y1, x0:x1][mask] = owner
+        if self.shine is not None:
+            self.shine[y0:y1, x0:x1][mask] = 0
         if owner:
             self.silhouettes.setdefault(owner, []).append(Silhouette(box, mask))
+        return mask
 
 
 def _filled(outlines: Outlines) -> tuple[Bytes, Bytes | None]:

@@ -1,14 +1,16 @@
 """Renders one moment of a synthetic street: shadows first, then everything from far to near."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from training.data.street_backdrop import paint_ground, paint_house, paint_sky
 from training.data.street_camera import Camera, Points, look, turn
+from training.data.street_depths import Depths
 from training.data.street_ensemble import Ensemble, Pose
+from training.data.street_light import Light
 from training.data.street_mesh import Mesh
 from training.data.street_outlines import Outlines
 from training.data.street_painter import Painter
@@ -60,17 +62,20 @@ def camera_at(world: World, seconds: float, size_hw: tuple[int, int]) -> Camera:
     )
 
 
-def render(world: World, seconds: float, size_hw: tuple[int, int]) -> Painter:
-    """The clean picture with everybody's pixels."""
+def render(
+    world: World, seconds: float, size_hw: tuple[int, int], sky: Light | None = None, depths: bool = False
+) -> Painter:
+    """The clean picture with everybody's pixels; ``sky`` is the light of the sky alone, ``depths`` asks for them."""
     camera = camera_at(world, seconds, size_hw)
     image = np.zeros((*size_hw, 3), np.uint8)
-    painter, shadows = Painter(image, camera, world.light), Shadows(camera, world.light)
+    painter = Painter(image, camera, world.light, Depths(camera) if depths else None)
+    shadows = Shadows(camera, world.light)
     seen = list(_in_view(world.actors, seconds, camera))
     drawables = _trees(seen, shadows) + _solids(seen, seconds, painter, shadows)
     for house in _near_houses(world, camera):
         shadows.house(house)
         drawables.append(_house(house, camera, world))
-    paint_sky(image, camera, world)
+    paint_sky(image, camera, replace(world, light=sky) if sky else world)
     paint_ground(image, camera, world, shadows.left())
     lows, highs = np.array([d.low for d in drawables]), np.array([d.high for d in drawables])
     for index in painting_order(lows.reshape(-1, 2), highs.reshape(-1, 2), camera.position[:2]):
