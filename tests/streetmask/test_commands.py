@@ -115,6 +115,24 @@ def test_synth_writes_a_data_set(tmp_path: Path) -> None:
     assert [(image["height"], image["width"]) for image in labels["images"]] == [(128, 256)] * 2
 
 
+def test_synth_tells_its_progress_in_whole_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streetmask.commands.synth._LINE_EVERY", 2)
+    sides = ["--height", "64", "--width", "64", "--conditions", "night", "rain=2"]
+    assert run("data", "synth", tmp_path / "set", "--count", "5", "--seed", "5", "--workers", "1", *sides) == 0
+    path = tmp_path / "set" / "instances.json"
+    lines = ["2 of 5 scenes", "4 of 5 scenes", "5 of 5 scenes", f"wrote {path}"]
+    assert capsys.readouterr().out.splitlines() == lines
+    assert {image["condition"] for image in json.loads(path.read_text())["images"]} <= {"night", "rain"}
+
+
+def test_synth_names_the_conditions_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("data", "synth", tmp_path / "set", "--count", "1", "--seed", "5", "--conditions", "fog") == 1
+    assert "conditions: expected clear, or some of dusk, night, rain" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+
+
 def test_the_demo_runs_from_a_rendered_clip_to_its_files(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,8 +19,9 @@ from pycocotools.coco import COCO
 from scene.classes import STREET_CLASSES
 from scene.errors import ConfigurationError, DataError
 from training.data.street_camera import Camera, look
+from training.data.street_ensemble import Ensemble, Pose
 from training.data.street_light import draw_light
-from training.data.street_outlines import Pose, project
+from training.data.street_outlines import project
 from training.data.street_painter import Painter
 from training.data.street_props import prop
 from training.data.street_render import painting_order, render
@@ -247,7 +248,8 @@ def test_nearer_object_hides_the_farther_one() -> None:
 @settings(max_examples=60, deadline=None)
 def test_cars_stand_on_the_ground_below_the_horizon(y: float, x: float, heading: float, number: int) -> None:
     camera = street_camera()
-    outlines = project(car(number), Pose(x, y, heading), camera, draw_light(np.random.default_rng(0)))
+    ensemble = Ensemble([car(number)], [Pose(x, y, heading)])
+    (outlines,) = project(ensemble, camera, draw_light(np.random.default_rng(0)))
     assert outlines is not None
     lowest = outlines.points[:, 1].max()
     ground = camera.to_pixels(camera.to_camera(np.array([[x, y - 3.2, 0.0], [x, y + 3.2, 0.0]])))[:, 1]

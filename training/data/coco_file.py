@@ -86,4 +86,4 @@ def described(info: Any, otherwise: str) -> str:
     """What a JSON's ``info`` says of itself."""
     known = info if isinstance(info, dict) else {}
     about = [str(known.get("description") or otherwise)]
-    return ", ".join(about + [f"{name} {known[name]}" for name in ("version", "seed") if name in known])
+    return ", ".join(about + [f"{name} {known[name]}" for name in ("version", "seed", "conditions") if name in known])

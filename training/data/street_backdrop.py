@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.street_camera import NEAR, Camera, Points
+from training.data.street_ensemble import Pose
 from training.data.street_light import Light
 from training.data.street_mesh import LIT, TWO_SIDED, Mesh, MeshBuilder, shade
-from training.data.street_outlines import Bytes, Pose
+from training.data.street_outlines import Bytes
 from training.data.street_painter import Painter
-from training.data.street_textures import FRONTS, asphalt, clouds, front
+from training.data.street_textures import FRONTS, asphalt, clouds, front, shining_front
 from training.data.street_world import House, World
 
 _FAR = 600.0
@@ -164,9 +165,9 @@ def _wall(
         return
     texture = front(number)
     wide = texture.shape[1]
-    part = texture[:, int(cut[0] * wide) : max(int(cut[1] * wide), int(cut[0] * wide) + 1)]
+    part = np.s_[:, int(cut[0] * wide) : max(int(cut[1] * wide), int(cut[0] * wide) + 1)]
     tint = light.shades(np.array([[normal[0], normal[1], 0.0]]), light.sun)[0] * np.array(house.tint)
-    painter.warped(part, camera.to_pixels(seen), float(seen[:, 2].mean()), tint)
+    painter.warped(texture[part], camera.to_pixels(seen), seen[:, 2], tint, shining_front(number)[part])
 
 
 def _roof(painter: Painter, house: House, start: float) -> None:

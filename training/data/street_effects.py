@@ -48,9 +48,9 @@ def expose(image: Bytes, lens: Lens, rng: np.random.Generator) -> Bytes:
     image = np.asarray(cv2.LUT(image, _curve(lens)), np.uint8)
     if lens.vignette > 0.02:
         dark = _vignette(image.shape[0], image.shape[1], round(lens.vignette, 2))
-        image = np.asarray(cv2.multiply(image, dark, scale=1 / 255), np.uint8)
+        image = np.asarray(cv2.multiply(image, cv2.cvtColor(dark, cv2.COLOR_GRAY2RGB), scale=1 / 255), np.uint8)
     image = _noisy(image, lens, rng)
-    return _compressed(image, lens.quality) if lens.quality else image
+    return compressed(image, lens.quality) if lens.quality else image
 
 
 @lru_cache(maxsize=64)
@@ -60,11 +60,11 @@ def _curve(lens: Lens) -> Bytes:
     return np.stack(curve, axis=1).round().astype(np.uint8).reshape(256, 1, 3)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def _vignette(high: int, wide: int, strength: float) -> Bytes:
+    """What is left of 255 [h, w]; the cache holds every strength that a lens may have."""
     y, x = np.linspace(-1, 1, high)[:, None], np.linspace(-1, 1, wide)[None]
-    fall = 255 * (1 - strength * (x * x + y * y) / 2)
-    return np.repeat(fall[:, :, None], 3, axis=2).astype(np.uint8)
+    return np.asarray(255 * (1 - strength * (x * x + y * y) / 2), np.uint8)
 
 
 @lru_cache(maxsize=4)
@@ -80,10 +80,12 @@ def _noisy(image: Bytes, lens: Lens, rng: np.random.Generator) -> Bytes:
     top, left = (int(offset) for offset in rng.integers(0, 128, 2))
     part = field[top : top + high, left : left + wide]
     scaled = cv2.addWeighted(image, 1.0, part, lens.noise / 32, -128 * lens.noise / 32)
-    speckle = cv2.addWeighted(part[::-1], lens.shot * 4, part[::-1], 0.0, 128 * (1 - lens.shot * 4))
+    other = cv2.flip(part, 0)
+    speckle = cv2.addWeighted(other, lens.shot * 4, other, 0.0, 128 * (1 - lens.shot * 4))
     return np.asarray(cv2.multiply(scaled, speckle, scale=1 / 128), np.uint8)
 
 
-def _compressed(image: Bytes, quality: int) -> Bytes:
+def compressed(image: Bytes, quality: int) -> Bytes:
+    """The picture after a JPEG of this quality (1-100)."""
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)

@@ -33,9 +33,12 @@ class Light:
 
     def shades(self, normals: NDArray[np.float64], sun: Rgb) -> NDArray[np.float64]:
         """Factors [n, 3] for faces with these normals [n, 3]; ``sun`` is given in the same axes."""
-        facing = np.maximum(normals @ sun, 0.0)[:, None]
-        open_sky = (0.8 + 0.25 * normals[:, 2])[:, None]
-        factors: NDArray[np.float64] = self.ambient * open_sky + self.direct * facing
+        return self.factors(normals[:, 2], normals @ sun)
+
+    def factors(self, rise: NDArray[np.float64], facing: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Factors [n, 3] for faces whose normals have this z [n] and this cosine [n] of the angle to the sun."""
+        open_sky = (0.8 + 0.25 * rise)[:, None]
+        factors: NDArray[np.float64] = self.ambient * open_sky + self.direct * np.maximum(facing, 0.0)[:, None]
         return factors
 
 

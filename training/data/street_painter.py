@@ -1,22 +1,18 @@
 """Paints meshes and sprites into a frame back to front and remembers whose every pixel is."""
 
 from dataclasses import dataclass
-from math import ceil
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from training.data.street_camera import Camera, Points
+from training.data.street_depths import Depths
+from training.data.street_ensemble import Ensemble, Pose
 from training.data.street_light import Light
 from training.data.street_mesh import GHOST, Mesh
-from training.data.street_outlines import Bytes, Outlines, Pose, project
+from training.data.street_outlines import Box, Bytes, Outlines, frame_box, project
 from training.data.street_textures import blotches
-
-_SHORTEST_CANVAS = 64
-_MOST_ZOOM = 8
-
-Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -28,42 +24,57 @@ class Silhouette:
 
 
 class Painter:
-    """One frame in the making: ``image`` uint8 RGB [h, w, 3] and ``owners`` int32 [h, w] (0 is nobody)."""
+    """One frame in the making: ``image`` uint8 RGB [h, w, 3] and ``owners`` int32 [h, w] (0 is nobody).
 
-    def __init__(self, image: Bytes, camera: Camera, light: Light) -> None:
+    Where ``depths`` are asked for, they are kept up to what is painted, and so is ``shine`` uint8 RGB [h, w, 3], the
+    light that windows would give off.
+    """
+
+    def __init__(self, image: Bytes, camera: Camera, light: Light, depths: Depths | None = None) -> None:
         self.image = image
         self.owners = np.zeros(image.shape[:2], np.int32)
         self.silhouettes: dict[int, list[Silhouette]] = {}
-        self._camera = camera
+        self.camera = camera
+        self.depths = depths
+        self.shine: Bytes | None = None if depths is None else np.zeros_like(image)
         self._light = light
 
     def mesh(self, mesh: Mesh, pose: Pose, owner: int, grain: int) -> None:
         """Paint one mesh; ``owner`` 0 is a thing that is no instance, ``grain`` picks its dirt."""
-        outlines = project(mesh, pose, self._camera, self._light)
-        box = _frame_box(outlines, self._camera.size_hw) if outlines else None
-        if outlines is None or box is None:
-            return
-        canvas, ghost = _fill(outlines, box, _zoom(box))
+        for outlines in self.project(Ensemble([mesh], [pose])):
+            if outlines is not None:
+                self.outlines(outlines, owner, grain)
+
+    def project(self, ensemble: Ensemble) -> list[Outlines | None]:
+        """Each mesh as it will look; None for those out of the frame."""
+        return project(ensemble, self.camera, self._light)
+
+    def outlines(self, outlines: Outlines, owner: int, grain: int) -> None:
+        """Paint a mesh that has been projected already."""
+        canvas, ghost = _filled(outlines)
+        box = outlines.box_xyxy
         if box[2] - box[0] > 10:
-            _weather(canvas, grain)
-        mask = canvas[:, :, 3] >= 128
-        if ghost is not None:
-            mask |= ghost >= 128
-        self._blend(canvas, mask, box, owner)
+            canvas = _weathered(canvas, grain)
+        mask = self._blend(canvas, box, owner, ghost)
+        if self.depths is not None:
+            self.depths.flat(mask, box, outlines.depth)
 
     def sprite(self, sprite: Bytes, pose: Pose, height: float) -> None:
         """Paint an upright picture (premultiplied RGBA) of this height in metres, facing the camera."""
-        foot = self._camera.to_camera(np.array([[pose.x, pose.y, pose.z]]))
+        foot = self.camera.to_camera(np.array([[pose.x, pose.y, pose.z]]))
         if foot[0, 2] < 2.0:
             return
-        x, y = self._camera.to_pixels(foot)[0]
-        tall = height * self._camera.focal / foot[0, 2]
+        x, y = self.camera.to_pixels(foot)[0]
+        tall = height * self.camera.focal / foot[0, 2]
         wide = tall * sprite.shape[1] / sprite.shape[0]
         self._place(sprite, (x - wide / 2, y - tall, x + wide / 2, y), float(foot[0, 2]))
 
-    def warped(self, texture: Bytes, corners: Points, depth: float, tint: Points) -> None:
-        """Paint a texture (RGBA) times ``tint`` [3] onto four pixel corners [4, 2], clockwise from the top left."""
-        box = _clamp(corners.min(axis=0), corners.max(axis=0), self._camera.size_hw)
+    def warped(self, texture: Bytes, corners: Points, depths: Points, tint: Points, shine: Bytes) -> None:
+        """Paint a texture (RGBA) times ``tint`` [3] onto four pixel corners [4, 2], clockwise from the top left.
+
+        ``depths`` [4] are the corners' in metres, ``shine`` RGB of the texture's size the light that it gives off.
+        """
+        box = frame_box(corners.min(axis=0).tolist(), corners.max(axis=0).tolist(), self.camera.size_hw)
         if box is None:
             return
         texture = _shrunk(texture, corners)
@@ -71,14 +82,20 @@ class Painter:
         source = np.array([[0, 0], [wide, 0], [wide, high], [0, high]], np.float32) - 0.5
         target = (corners - np.array(box[:2]) - 0.5).astype(np.float32)
         matrix = cv2.getPerspectiveTransform(source, target)
-        clear, veil = self._light.through_haze(depth)
+        clear, veil = self._light.through_haze(float(depths.mean()))
         lit = cv2.add(cv2.multiply(texture, np.array([*(tint * clear), 1.0])), np.array([*veil, 0.0]))
         canvas = np.asarray(cv2.warpPerspective(lit, matrix, (box[2] - box[0], box[3] - box[1])), np.uint8)
-        self._blend(canvas, canvas[:, :, 3] >= 128, box, 0)
+        mask = self._blend(canvas, box)
+        if self.depths is not None:
+            self.depths.plane(mask, box, corners[:3], depths[:3])
+        if self.shine is not None:
+            x0, y0, x1, y1 = box
+            lit = cv2.warpPerspective(_shrunk(shine, corners), matrix, (x1 - x0, y1 - y0))
+            self.shine[y0:y1, x0:x1][mask] = lit[mask]
 
     def _place(self, sprite: Bytes, area: tuple[float, float, float, float], depth: float) -> None:
         low, high = np.array(area[:2]), np.array(area[2:])
-        box = _clamp(low, high, self._camera.size_hw)
+        box = frame_box(low.tolist(), high.tolist(), self.camera.size_hw)
         if box is None:
             return
         scale = np.array([sprite.shape[1], sprite.shape[0]]) / (high - low)
@@ -95,49 +112,43 @@ class Painter:
             hazy = np.zeros((4, 4))
             hazy[:3, :3], hazy[:3, 3], hazy[3, 3] = np.eye(3) * clear, veil / 255, 1.0
             canvas = np.asarray(cv2.transform(canvas, hazy), np.uint8)
-        self._blend(canvas, canvas[:, :, 3] >= 128, box, 0)
+        mask = self._blend(canvas, box)
+        if self.depths is not None:
+            self.depths.flat(mask, box, depth)
 
-    def _blend(self, canvas: Bytes, mask: NDArray[np.bool_], box: Box, owner: int) -> None:
+    def _blend(self, canvas: Bytes, box: Box, owner: int = 0, ghost: Bytes | None = None) -> NDArray[np.bool_]:
+        """Paint, and give the pixels [box] that are the thing's now."""
         x0, y0, x1, y1 = box
-        under, paint = self.image[y0:y1, x0:x1], cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB)
-        rest = cv2.bitwise_not(cv2.extractChannel(canvas, 3))
-        shown = cv2.multiply(under, cv2.merge([rest, rest, rest]), scale=1 / 255)
-        self.image[y0:y1, x0:x1] = cv2.add(shown, paint)
+        under, alpha = self.image[y0:y1, x0:x1], cv2.extractChannel(canvas, 3)
+        rest = cv2.cvtColor(cv2.bitwise_not(alpha), cv2.COLOR_GRAY2RGB)
+        shown = cv2.multiply(under, rest, scale=1 / 255)
+        cv2.add(shown, cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB), dst=under)
+        mask: NDArray[np.bool_] = (alpha if ghost is None else cv2.max(alpha, ghost)) >= 128
         self.owners[y0:y1, x0:x1][mask] = owner
+        if self.shine is not None:
+            self.shine[y0:y1, x0:x1][mask] = 0
         if owner:
             self.silhouettes.setdefault(owner, []).append(Silhouette(box, mask))
+        return mask
 
 
-def _frame_box(outlines: Outlines, size_hw: tuple[int, int]) -> Box | None:
-    reach = float(outlines.radii.max())
-    return _clamp(outlines.points.min(axis=0) - reach, outlines.points.max(axis=0) + reach, size_hw)
-
-
-def _clamp(low: Points, high: Points, size_hw: tuple[int, int]) -> Box | None:
-    x0, y0 = max(0, int(np.floor(low[0]))), max(0, int(np.floor(low[1])))
-    x1, y1 = min(size_hw[1], ceil(high[0])), min(size_hw[0], ceil(high[1]))
-    return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
-
-
-def _zoom(box: Box) -> int:
-    high = max(box[3] - box[1], 1)
-    return int(min(_MOST_ZOOM, max(2, ceil(_SHORTEST_CANVAS / high))))
-
-
-def _fill(outlines: Outlines, box: Box, zoom: int) -> tuple[Bytes, Bytes | None]:
+def _filled(outlines: Outlines) -> tuple[Bytes, Bytes | None]:
     """Painted RGBA (premultiplied) and, if any face is a ghost, the ghosts' alpha; both at frame scale."""
-    wide, high = box[2] - box[0], box[3] - box[1]
-    canvas = np.zeros((high * zoom, wide * zoom, 4), np.uint8)
+    x0, y0, x1, y1 = outlines.box_xyxy
+    wide, high = x1 - x0, y1 - y0
+    canvas = np.zeros((high * outlines.zoom, wide * outlines.zoom, 4), np.uint8)
     ghost = np.zeros(canvas.shape[:2], np.uint8) if any(flag & GHOST for flag in outlines.flags) else None
-    outlines.fill(canvas, ghost, box[:2], zoom)
+    outlines.fill(canvas, ghost)
     return resized(canvas, (wide, high)), None if ghost is None else resized(ghost, (wide, high))
 
 
-def _weather(canvas: Bytes, grain: int) -> None:
+def _weathered(canvas: Bytes, grain: int) -> Bytes:
+    """The colours with dirt on them; alpha stays."""
     tile = blotches()
     row, column = (grain * 37) % 192, (grain * 91) % 192
     patch = cv2.resize(tile[row : row + 64, column : column + 64], canvas.shape[1::-1])
-    canvas[:, :, :3] = cv2.multiply(canvas[:, :, :3], cv2.merge([patch, patch, patch]), scale=1 / 128)
+    dirt = cv2.merge([patch, patch, patch, np.full_like(patch, 128)])
+    return np.asarray(cv2.multiply(canvas, dirt, scale=1 / 128), np.uint8)
 
 
 def _shrunk(texture: Bytes, corners: Points) -> Bytes:

@@ -1,21 +1,24 @@
 """Renders one moment of a synthetic street: shadows first, then everything from far to near."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.data.street_backdrop import paint_ground, paint_house, paint_sky
 from training.data.street_camera import Camera, Points, look, turn
+from training.data.street_depths import Depths
+from training.data.street_ensemble import Ensemble, Pose
+from training.data.street_light import Light
 from training.data.street_mesh import Mesh
-from training.data.street_outlines import Pose
+from training.data.street_outlines import Outlines
 from training.data.street_painter import Painter
 from training.data.street_shadows import Shadows
 from training.data.street_textures import TREES, tree
 from training.data.street_world import Actor, House, World
 
+_Placed = tuple[Actor, Pose]
 _SIGHT = 150.0
 _SPECK = 1.0e-5
 """Share of the frame below which a thing is not worth painting: under half of what gets a label."""
@@ -34,6 +37,17 @@ class _Drawable:
     paint: Callable[[Painter], None]
 
 
+@dataclass(frozen=True)
+class _Body:
+    """An actor with a mesh, between its corners on the ground, and its shapes with their owners in painting order."""
+
+    actor: Actor
+    pose: Pose
+    low: tuple[float, float]
+    high: tuple[float, float]
+    shapes: list[tuple[Mesh, int]]
+
+
 def camera_at(world: World, seconds: float, size_hw: tuple[int, int]) -> Camera:
     """The camera after this time."""
     drive = world.drive
@@ -48,16 +62,20 @@ def camera_at(world: World, seconds: float, size_hw: tuple[int, int]) -> Camera:
     )
 
 
-def render(world: World, seconds: float, size_hw: tuple[int, int]) -> Painter:
-    """The clean picture with everybody's pixels."""
+def render(
+    world: World, seconds: float, size_hw: tuple[int, int], sky: Light | None = None, depths: bool = False
+) -> Painter:
+    """The clean picture with everybody's pixels; ``sky`` is the light of the sky alone, ``depths`` asks for them."""
     camera = camera_at(world, seconds, size_hw)
     image = np.zeros((*size_hw, 3), np.uint8)
-    painter, shadows = Painter(image, camera, world.light), Shadows(camera, world.light)
-    drawables = [item for actor in world.actors for item in _actor(actor, seconds, camera, shadows)]
+    painter = Painter(image, camera, world.light, Depths(camera) if depths else None)
+    shadows = Shadows(camera, world.light)
+    seen = list(_in_view(world.actors, seconds, camera))
+    drawables = _trees(seen, shadows) + _solids(seen, seconds, painter, shadows)
     for house in _near_houses(world, camera):
         shadows.house(house)
         drawables.append(_house(house, camera, world))
-    paint_sky(image, camera, world)
+    paint_sky(image, camera, replace(world, light=sky) if sky else world)
     paint_ground(image, camera, world, shadows.left())
     lows, highs = np.array([d.low for d in drawables]), np.array([d.high for d in drawables])
     for index in painting_order(lows.reshape(-1, 2), highs.reshape(-1, 2), camera.position[:2]):
@@ -97,52 +115,73 @@ def _house(house: House, camera: Camera, world: World) -> _Drawable:
     return _Drawable((low, house.y0), (high, house.y1), paint)
 
 
-def _actor(actor: Actor, seconds: float, camera: Camera, shadows: Shadows) -> list[_Drawable]:
-    pose = actor.pose(seconds)
-    if not _in_view(actor, pose, camera):
-        return []
-    if actor.kind == "tree":
-        shadows.disc(pose.x, pose.y, actor.size)
-        paint = partial(Painter.sprite, sprite=tree(actor.number % TREES), pose=pose, height=actor.size)
-        return [_Drawable((pose.x - 0.3, pose.y - 0.3), (pose.x + 0.3, pose.y + 0.3), paint)]
-    mesh = actor.mesh(seconds)
-    rider = actor.rider_mesh(seconds) if actor.rider_id else None
-    box = _ground_box(mesh, pose)
-    if box[0][1] < camera.position[1] + 2.2 and abs(pose.x - camera.position[0]) < 1.6:
-        return []
-    for shape in (mesh, rider):
-        if shape is not None:
-            shadows.mesh(shape, pose)
-    return [_Drawable(*box, partial(_paint_actor, actor=actor, pose=pose, shapes=(mesh, rider), eye=camera.position))]
+def _trees(seen: list[_Placed], shadows: Shadows) -> list[_Drawable]:
+    trees = [actor for actor, _ in seen if actor.kind == "tree"]
+    shadows.trees(trees)
+    return [
+        _Drawable(
+            (actor.x - 0.3, actor.y - 0.3),
+            (actor.x + 0.3, actor.y + 0.3),
+            partial(Painter.sprite, sprite=tree(actor.number % TREES), pose=actor.pose(0.0), height=actor.size),
+        )
+        for actor in trees
+    ]
 
 
-def _paint_actor(painter: Painter, actor: Actor, pose: Pose, shapes: tuple[Mesh, Mesh | None], eye: Points) -> None:
-    mesh, rider = shapes
-    pairs = [(mesh, actor.track_id)] + ([(rider, actor.rider_id)] if rider is not None else [])
-    towards = (
-        (eye[:2] - (pose.x, pose.y))
-        @ turn(pose.heading)[:2, 0]
-        / max(1.0, float(np.hypot(*(eye[:2] - (pose.x, pose.y)))))
+def _solids(seen: list[_Placed], seconds: float, painter: Painter, shadows: Shadows) -> list[_Drawable]:
+    """Everything that has a mesh; riders belong to their machines."""
+    eye = painter.camera.position
+    placed = [(actor, pose, actor.mesh(seconds)) for actor, pose in seen if actor.kind != "tree"]
+    boxes = _ground_boxes(Ensemble([mesh for _, _, mesh in placed], [pose for _, pose, _ in placed]))
+    bodies: list[_Body] = []
+    for (actor, pose, mesh), (low, high) in zip(placed, boxes, strict=True):
+        if low[1] < eye[1] + 2.2 and abs(pose.x - eye[0]) < 1.6:
+            continue
+        shapes = [(mesh, actor.track_id)]
+        if actor.rider_id:
+            shapes.insert(0 if _comes(pose, eye) else 1, (actor.rider_mesh(seconds), actor.rider_id))
+        bodies.append(_Body(actor, pose, low, high, shapes))
+    ensemble = Ensemble(
+        [mesh for body in bodies for mesh, _ in body.shapes], [body.pose for body in bodies for _ in body.shapes]
     )
-    for shape, owner in pairs[:: -1 if towards > 0.75 else 1]:
-        painter.mesh(shape, pose, owner, actor.number)
+    shadows.meshes(ensemble)
+    outlines = iter(painter.project(ensemble))
+    return [
+        _Drawable(body.low, body.high, partial(_paint, body=body, outlines=[next(outlines) for _ in body.shapes]))
+        for body in bodies
+    ]
 
 
-def _in_view(actor: Actor, pose: Pose, camera: Camera) -> bool:
-    """Whether it may be seen at all and is not so far that nobody would miss it."""
-    forward, right = camera.rotation[2], camera.rotation[0]
-    dx, dy = pose.x - float(camera.position[0]), pose.y - float(camera.position[1])
-    depth, aside = dx * float(forward[0]) + dy * float(forward[1]), dx * float(right[0]) + dy * float(right[1])
-    reach, face = _BULK.get(actor.kind, (4.0, 1.0))
+def _paint(painter: Painter, body: _Body, outlines: list[Outlines | None]) -> None:
+    for shape, (_, owner) in zip(outlines, body.shapes, strict=True):
+        if shape is not None:
+            painter.outlines(shape, owner, body.actor.number)
+
+
+def _comes(pose: Pose, eye: Points) -> bool:
+    """Whether it heads for the camera, so that the machine hides its rider's legs."""
+    way = eye[:2] - (pose.x, pose.y)
+    return bool(way @ turn(pose.heading)[:2, 0] / max(1.0, float(np.hypot(*way))) > 0.75)
+
+
+def _ground_boxes(ensemble: Ensemble) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Each mesh's low and high corner (x, y) on the ground."""
+    corners = ensemble.on_ground(ensemble.feet)
+    lows, highs = corners.min(axis=1).tolist(), corners.max(axis=1).tolist()
+    return [((x0, y0), (x1, y1)) for (x0, y0), (x1, y1) in zip(lows, highs, strict=True)]
+
+
+def _in_view(actors: tuple[Actor, ...], seconds: float, camera: Camera) -> Iterator[_Placed]:
+    """Those that may be seen at all and are not so far that nobody would miss them."""
+    (right_x, right_y, _), _, (ahead_x, ahead_y, _) = camera.rotation.tolist()
+    eye_x, eye_y, _ = camera.position.tolist()
     half = camera.size_hw[1] / 2 / camera.focal
-    if not (-reach < depth < _SIGHT and abs(aside) < max(depth, 0.0) * half + reach):
-        return False
-    return face * camera.focal**2 > _SPECK * camera.size_hw[0] * camera.size_hw[1] * depth * depth
-
-
-def _ground_box(mesh: Mesh, pose: Pose) -> tuple[tuple[float, float], tuple[float, float]]:
-    low, high = mesh.low_high
-    corners: NDArray[np.float64] = np.array([[x, y] for x in (low[0], high[0]) for y in (low[1], high[1])])
-    world = corners @ turn(pose.heading)[:2, :2].T + np.array([pose.x, pose.y])
-    (x0, y0), (x1, y1) = world.min(axis=0).tolist(), world.max(axis=0).tolist()
-    return (x0, y0), (x1, y1)
+    least = _SPECK * camera.size_hw[0] * camera.size_hw[1] / camera.focal**2
+    for actor in actors:
+        pose = actor.pose(seconds)
+        dx, dy = pose.x - eye_x, pose.y - eye_y
+        depth, aside = dx * ahead_x + dy * ahead_y, dx * right_x + dy * right_y
+        reach, face = _BULK.get(actor.kind, (4.0, 1.0))
+        within = -reach < depth < _SIGHT and abs(aside) < max(depth, 0.0) * half + reach
+        if within and face > least * depth * depth:
+            yield actor, pose

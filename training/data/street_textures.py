@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
+Pane = tuple[float, float, float, float]
+"""A window in a front: x0, y0, x1, y1 in its pixels."""
 FRONTS = 36
 TREES = 14
 FRONT_METRES = (12.0, 14.0)
 """Width and height in metres of the wall that one house front pictures."""
 _SEED = 20240
+_SHOPS = 232
+"""Row below which a front's windows are a shop's."""
 
 
 @cache
@@ -55,17 +59,40 @@ def clouds() -> NDArray[np.float32]:
     return np.asarray(cv2.resize(np.tile(square, (1, 2)), (1024, 512)), np.float32)
 
 
-@cache
 def front(number: int) -> Bytes:
     """House front ``number`` (0 to FRONTS - 1): opaque RGBA uint8 [280, 240, 4], shop floor at the bottom."""
+    return _front(number)[0]
+
+
+@cache
+def shining_front(number: int) -> Bytes:
+    """What the windows of that front give off at night: RGB uint8 [280, 240, 3], black where none is lit."""
+    picture, panes = _front(number)
+    rng = np.random.default_rng([_SEED, 7, number])
+    shine = np.zeros((*picture.shape[:2], 3), np.float32)
+    lived_in = rng.uniform(0.08, 0.4)
+    for box in panes:
+        shop = box[3] > _SHOPS
+        if rng.random() < (0.7 if shop else lived_in):
+            tone = np.array([255.0, 205.0, 140.0]) if rng.random() < 0.75 else np.array([225.0, 232.0, 240.0])
+            x0, y0, x1, y1 = (round(value) for value in box)
+            room = picture[y0:y1, x0:x1, :3].astype(np.float32) if shop else np.full((y1 - y0, x1 - x0, 3), 190.0)
+            shine[y0:y1, x0:x1] = (room + 60) / 250 * tone * rng.uniform(0.45, 1.0)
+            if not shop:
+                shine[y0:y1, round((x0 + x1) / 2)] *= 0.2
+    return np.clip(cv2.GaussianBlur(shine, (0, 0), 0.6), 0, 255).astype(np.uint8)
+
+
+@cache
+def _front(number: int) -> tuple[Bytes, list[Pane]]:
     rng = np.random.default_rng([_SEED, 5, number])
     picture = _wall(rng)
     glass_front = rng.random() < 0.2
-    (_glass_storeys if glass_front else _storeys)(picture, rng)
-    _ground_floor(picture, rng)
+    panes = (_glass_storeys if glass_front else _storeys)(picture, rng)
+    panes += _ground_floor(picture, rng)
     noise = rng.normal(0, 4, picture.shape[:2])[:, :, None]
     picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
-    return np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)])
+    return np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)]), panes
 
 
 @cache
@@ -90,7 +117,8 @@ def _wall(rng: np.random.Generator) -> NDArray[np.uint8]:
     return np.clip(wall, 0, 255).astype(np.uint8)
 
 
-def _storeys(picture: Bytes, rng: np.random.Generator) -> None:
+def _storeys(picture: Bytes, rng: np.random.Generator) -> list[Pane]:
+    panes: list[Pane] = []
     rows, columns = int(rng.integers(3, 5)), int(rng.integers(3, 7))
     high, wide = 215 / rows, 240 / columns
     pane_w, pane_h = wide * rng.uniform(0.35, 0.62), high * rng.uniform(0.45, 0.68)
@@ -99,17 +127,17 @@ def _storeys(picture: Bytes, rng: np.random.Generator) -> None:
     for row in range(rows):
         for column in range(columns):
             x, y = (column + 0.5) * wide - pane_w / 2, (row + 0.25) * high
-            _window(picture, rng, (x, y, x + pane_w, y + pane_h), frame)
+            panes.append((x, y, x + pane_w, y + pane_h))
+            _window(picture, rng, panes[-1], frame)
             if balcony and column % 2 == 0:
                 top = y + pane_h * 0.7
                 _rect(picture, (x - 5, top, x + pane_w + 5, y + pane_h + 4), shade_tuple(frame, 0.55))
         ledge = (row + 1) * high
         _rect(picture, (0, ledge - 3, 240, ledge - 1), shade_tuple(frame, 0.8))
+    return panes
 
 
-def _window(
-    picture: Bytes, rng: np.random.Generator, box: tuple[float, float, float, float], frame: tuple[float, ...]
-) -> None:
+def _window(picture: Bytes, rng: np.random.Generator, box: Pane, frame: tuple[float, ...]) -> None:
     x0, y0, x1, y1 = box
     _rect(picture, (x0 - 2, y0 - 2, x1 + 2, y1 + 2), frame)
     bright = rng.uniform(25, 95) if rng.random() < 0.85 else rng.uniform(120, 200)
@@ -123,27 +151,32 @@ def _window(
     _rect(picture, (x0 - 3, y1 + 2, x1 + 3, y1 + 4), shade_tuple(frame, 0.7))
 
 
-def _glass_storeys(picture: Bytes, rng: np.random.Generator) -> None:
+def _glass_storeys(picture: Bytes, rng: np.random.Generator) -> list[Pane]:
+    panes: list[Pane] = []
     rows, columns = int(rng.integers(4, 8)), int(rng.integers(4, 10))
     tone = np.array([rng.uniform(60, 120), rng.uniform(85, 135), rng.uniform(100, 155)])
     for row in range(rows):
         for column in range(columns):
             x, y = column * 240 / columns, row * 215 / rows
             colour = tuple(tone * rng.uniform(0.7, 1.2))
-            _rect(picture, (x + 2, y + 4, x + 240 / columns - 2, y + 215 / rows - 1), colour)
+            panes.append((x + 2, y + 4, x + 240 / columns - 2, y + 215 / rows - 1))
+            _rect(picture, panes[-1], colour)
+    return panes
 
 
-def _ground_floor(picture: Bytes, rng: np.random.Generator) -> None:
+def _ground_floor(picture: Bytes, rng: np.random.Generator) -> list[Pane]:
+    panes: list[Pane] = []
     if rng.random() < 0.3:
         _rect(picture, (0, 215, 240, 280), _muted(rng, 70, 150))
         _rect(picture, (100, 225, 130, 280), _muted(rng, 30, 110))
-        return
+        return panes
     shops = int(rng.integers(1, 4))
     for shop in range(shops):
         x0, x1 = shop * 240 / shops + 4, (shop + 1) * 240 / shops - 4
         _rect(picture, (x0, 216, x1, 280), _muted(rng, 40, 120))
         dark = rng.uniform(25, 80)
-        _rect(picture, (x0 + 5, 236, x1 - 5, 272), (dark, dark, dark * 1.1))
+        panes.append((x0 + 5, 236, x1 - 5, 272))
+        _rect(picture, panes[-1], (dark, dark, dark * 1.1))
         for _ in range(5):
             spot = rng.uniform(x0 + 6, x1 - 14)
             _rect(picture, (spot, 245, spot + rng.uniform(3, 12), 270), _muted(rng, 40, 210, 0.7))
@@ -151,6 +184,7 @@ def _ground_floor(picture: Bytes, rng: np.random.Generator) -> None:
         _lettering(picture, rng, (x0 + 8, 220, x1 - 8, 229))
         door = rng.uniform(x0 + 6, x1 - 24)
         _rect(picture, (door, 238, door + 16, 280), (dark * 0.6, dark * 0.6, dark * 0.6))
+    return panes
 
 
 def _lettering(picture: Bytes, rng: np.random.Generator, box: tuple[float, float, float, float]) -> None:

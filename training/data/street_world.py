@@ -7,10 +7,10 @@ from math import sin
 import numpy as np
 
 from training.data.street_cycles import bicycle, cyclist, motorcycle, motorcyclist
+from training.data.street_ensemble import Pose
 from training.data.street_heavies import MAKERS
 from training.data.street_light import Light
 from training.data.street_mesh import Colour, Mesh
-from training.data.street_outlines import Pose
 from training.data.street_people import Look, draw_look, walker
 from training.data.street_props import prop
 from training.data.street_vehicles import car

@@ -19,10 +19,11 @@ from pycocotools import mask as rle
 
 from scene.classes import STREET_CLASSES, coco_categories
 from scene.errors import ConfigurationError, DataError
-from training.data.street_effects import draw_lens, expose
+from training.data.street_conditions import CLEAR_DAY, CLEAR_ONLY, Condition, Mix, draw_condition, words_of
+from training.data.street_effects import Lens, draw_lens
 from training.data.street_painter import Painter, Silhouette
-from training.data.street_render import render
 from training.data.street_scenes import draw_world
+from training.data.street_weather import draw_weather, picture
 from training.data.street_world import World
 
 VERSION = "1"
@@ -63,10 +64,11 @@ class SceneInstance:
 
 @dataclass(frozen=True)
 class StreetScene:
-    """``image`` uint8 RGB [h, w, 3] and its labelled instances."""
+    """``image`` uint8 RGB [h, w, 3], its labelled instances, and the condition that it is seen under."""
 
     image: NDArray[np.uint8]
     instances: tuple[SceneInstance, ...]
+    condition: Condition = CLEAR_DAY
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,15 @@ class SceneSettings:
     """How scenes are made: frame ``height`` and ``width`` in pixels (at least 64 each).
 
     Instances with fewer than ``smallest_area`` visible pixels (counted at 2048x1024) or hidden by more than
-    ``most_occlusion`` are drawn and not labelled, as annotators do.
+    ``most_occlusion`` are drawn and not labelled, as annotators do. ``conditions`` are what the scenes are seen
+    under, with their shares; a seed's street and its labels are the same under each.
     """
 
     height: int = 512
     width: int = 1024
     smallest_area: float = 100.0
     most_occlusion: float = 0.9
+    conditions: Mix = CLEAR_ONLY
 
     def __post_init__(self) -> None:
         for name, value in (("height", self.height), ("width", self.width)):
@@ -92,8 +96,21 @@ def scene(seed: int, settings: SceneSettings = SceneSettings()) -> StreetScene:
     """The scene of this seed (0 or more)."""
     rng = _generator(seed, 0)
     world, lens = draw_world(rng, 0.0), draw_lens(rng)
-    painter = render(world, 0.0, (settings.height, settings.width))
-    return StreetScene(expose(painter.image, lens, rng), _instances(painter, world, settings))
+    return _photograph(world, 0.0, lens, rng, seed, settings)
+
+
+def condition(seed: int, settings: SceneSettings) -> Condition:
+    """The condition under which the scene or clip of this seed is seen."""
+    return draw_condition(_generator(seed, 3), settings.conditions)
+
+
+def _photograph(
+    world: World, seconds: float, lens: Lens, noise: np.random.Generator, seed: int, settings: SceneSettings
+) -> StreetScene:
+    under = condition(seed, settings)
+    weather = draw_weather((int(VERSION), seed, 4), under, world)
+    painter, image = picture(world, seconds, (settings.height, settings.width), weather, lens, noise)
+    return StreetScene(image, _instances(painter, world, settings), under)
 
 
 def clip(
@@ -120,9 +137,8 @@ def _frames(
 ) -> Iterator[StreetScene]:
     world, lens = draw_world(rng, seconds), draw_lens(rng)
     for frame in frames:
-        painter = render(world, frame / fps, (settings.height, settings.width))
         noise = np.random.default_rng([int(VERSION), seed, 2, frame])
-        yield StreetScene(expose(painter.image, lens, noise), _instances(painter, world, settings))
+        yield _photograph(world, frame / fps, lens, noise, seed, settings)
 
 
 def _generator(seed: int, purpose: int) -> np.random.Generator:
@@ -172,7 +188,8 @@ def write_dataset(
     """Write ``images/000000.jpg`` and so on and ``instances.json`` into ``folder``; returns the JSON's path.
 
     The JSON is COCO's: categories from 1, run-length masks with text counts, boxes (x, y, w, h) in pixels,
-    plus ``occlusion`` (0-1) per annotation. The files are the same for any number of ``workers``.
+    plus ``occlusion`` (0-1) per annotation and, unless all scenes are clear, ``condition`` per image and the shares
+    in ``info``. The files are the same for any number of ``workers``.
     ``progress`` is called with the number of scenes done. Raises ``ConfigurationError`` for a bad count, seed
     or worker number and ``DataError`` if the folder cannot be written.
     """
@@ -191,20 +208,25 @@ def _write(
 ) -> Path:
     images: list[dict[str, Any]] = []
     annotations: list[Annotation] = []
-    for done, found in enumerate(_scenes(folder / "images", count, seed, settings, workers), start=1):
+    mixed = settings.conditions != CLEAR_ONLY
+    for done, (seen, found) in enumerate(_scenes(folder / "images", count, seed, settings, workers), start=1):
         image = {"id": done, "file_name": _name(done - 1), "height": settings.height, "width": settings.width}
+        image |= {"condition": seen} if mixed else {}
         images.append(image)
         annotations += [{"id": len(annotations) + row, "image_id": done, **item} for row, item in enumerate(found, 1)]
         if progress is not None:
             progress(done)
     info = {"description": "StreetMask synthetic street scenes", "version": VERSION, "seed": seed}
+    info |= {"conditions": words_of(settings.conditions)} if mixed else {}
     document = {"info": info, "images": images, "categories": coco_categories(), "annotations": annotations}
     path = folder / "instances.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     return path
 
 
-def _scenes(folder: Path, count: int, seed: int, settings: SceneSettings, workers: int) -> Iterator[list[Annotation]]:
+def _scenes(
+    folder: Path, count: int, seed: int, settings: SceneSettings, workers: int
+) -> Iterator[tuple[str, list[Annotation]]]:
     work = partial(_write_scene, folder, seed, settings)
     if workers == 1:
         yield from map(work, range(count))
@@ -214,12 +236,13 @@ def _scenes(folder: Path, count: int, seed: int, settings: SceneSettings, worker
         yield from pool.map(work, range(count), chunksize=4)
 
 
-def _write_scene(folder: Path, seed: int, settings: SceneSettings, index: int) -> list[Annotation]:
+def _write_scene(folder: Path, seed: int, settings: SceneSettings, index: int) -> tuple[str, list[Annotation]]:
+    """Write a picture; give its condition and its labels."""
     made = scene(scene_seed(seed, index), settings)
     picture = cv2.cvtColor(made.image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     (folder / _name(index)).write_bytes(data.tobytes())
-    return [_annotation(item, settings) for item in made.instances]
+    return str(made.condition), [_annotation(item, settings) for item in made.instances]
 
 
 def _annotation(item: SceneInstance, settings: SceneSettings) -> Annotation:
