@@ -9,7 +9,7 @@ from typing import Any, Literal
 from bench.machine import Watch
 from scene.errors import DataError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Kind = Literal["engine", "serve", "accuracy"]
 Document = dict[str, Any]

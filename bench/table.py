@@ -97,7 +97,8 @@ def _engine_parts(run: Document, accuracy: list[Document]) -> list[str]:
 
 
 def _accuracy_parts(run: Document) -> list[str]:
-    heads = ["subject", "data", "pictures", "box AP", "mask AP", "mask AP50", "small", "medium", "large", "change"]
+    heads = ["subject", "data", "pictures", "box AP", "mask AP", "mask AP50", "small", "medium", "large"]
+    heads += ["Cityscapes AP", "change"]
     rows, classes = [], []
     for name, sets in run["accuracy"].items():
         for data, row in sets.items():
@@ -106,10 +107,11 @@ def _accuracy_parts(run: Document) -> list[str]:
             rows.append(
                 [f"`{name}`", data, str(row["images"]), _percent(row["box"]["ap"])]
                 + [_percent(mask[key]) for key in ("ap", "ap50", "small", "medium", "large")]
-                + [change]
+                + [_percent(row["cityscapes"]["ap"]), change]
             )
-            classes.append([f"`{name}`", data, *(_percent(value) for value in mask["by_class"].values())])
-    note = "COCO's AP in percent at full frame size; *change* is of mask AP against the same weights in float32 torch."
+            classes.append([f"`{name}`", data, *(_percent(figures["ap"]) for figures in mask["by_class"].values())])
+    note = """COCO's AP in percent at full frame size, and Cityscapes' own of masks; *change* is of mask AP against the
+same weights in float32 torch."""
     parts = [_machine(run), note, _markdown(heads, rows)]
     names = [list(row["mask"]["by_class"]) for sets in run["accuracy"].values() for row in sets.values()]
     by_set = {data: names[number] for number, (_, data, *_rest) in enumerate(classes)}

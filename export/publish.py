@@ -38,7 +38,9 @@ from serve.models import detections
 from training.checkpoint import load_network, read_progress, save_checkpoint, training_history
 from training.data.coco import CocoDataset
 from training.data.synthetic import SceneSettings, scene
-from training.evaluate import DEFAULT_THRESHOLD, best_thresholds, collect_predictions, score_predictions
+from training.evaluate import score_predictions
+from training.predictions import predictions_by_picture, together
+from training.thresholds import DEFAULT_THRESHOLD, best_thresholds
 
 VERIFY_SCENES = 20
 _VERIFY_SEED = 900_000
@@ -185,7 +187,7 @@ def _measured(artifact: Artifact, engine: Engine, publication: Publication, say:
     for index, (name, path) in enumerate(publication.accuracy):
         say(f"measuring accuracy on {name}")
         dataset = CocoDataset(path, class_names=tuple(artifact.class_names))
-        predictions = collect_predictions(EnginePredictor(engine, artifact.size_hw), dataset)
+        predictions = together(predictions_by_picture(EnginePredictor(engine, artifact.size_hw), dataset))
         result = score_predictions(predictions, dataset)
         if index == 0:
             thresholds = best_thresholds(predictions, dataset)

@@ -35,11 +35,13 @@ def engine_document() -> dict[str, Any]:
 
 
 def accuracy_document() -> dict[str, Any]:
-    precision = {"ap": 0.25, "ap50": 0.4, "small": 0.1, "medium": None, "large": 0.5, "by_class": {"car": 0.3}}
-    run = engine_document() | {"kind": "accuracy"}
+    precision = {"ap": 0.25, "ap50": 0.4, "small": 0.1, "medium": None, "large": 0.5, "by_class": {"car": {"ap": 0.3}}}
+    run, own = engine_document() | {"kind": "accuracy"}, {"cityscapes": {"ap": 0.2}}
     return run | {
         "accuracy": {
-            "m/onnxruntime": {"unseen": {"images": 500, "source_sha256": "abc", "box": {"ap": 0.3}, "mask": precision}}
+            "m/onnxruntime": {
+                "unseen": {"images": 500, "source_sha256": "abc", "box": {"ap": 0.3}, "mask": precision} | own
+            }
         }
     }
 
@@ -80,7 +82,7 @@ def test_speed_and_accuracy_stand_side_by_side() -> None:
         "2.0",
         "200",
     ]
-    assert "| `m/onnxruntime` | unseen | 500 | 30.00 | 25.00 | 40.00 | 10.00 |  | 50.00 |  |" in text
+    assert "| `m/onnxruntime` | unseen | 500 | 30.00 | 25.00 | 40.00 | 10.00 |  | 50.00 | 20.00 |  |" in text
 
 
 def test_served_figures_say_what_was_dropped_and_how_old_answers_were() -> None:
