@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from model.detect import DetectSettings, NmsKind
 from model.segmenter import Segmenter, TorchPredictor
@@ -41,10 +42,13 @@ class NamedPredictor:
     class_names: tuple[str, ...]
 
 
-def open_predictor(path: Path, threads: int = 2, preset: str | None = None, nms: NmsKind = "fast") -> NamedPredictor:
+def open_predictor(
+    path: Path, threads: int = 2, preset: str | None = None, nms: NmsKind = "fast", device: torch.device | str = "cpu"
+) -> NamedPredictor:
     """A folder is an artifact and runs on its engine; a file is a checkpoint or published weights and runs in torch.
 
-    ``preset`` and ``nms`` are for weights; ``ConfigurationError`` where a folder is asked for another way than its own.
+    ``preset``, ``nms`` and ``device`` are for weights; ``ConfigurationError`` where a folder is asked for another way
+    than its own.
     """
     if path.is_dir():
         require("preset", preset is None, "none for a model folder, which says what it is", preset)
@@ -53,7 +57,8 @@ def open_predictor(path: Path, threads: int = 2, preset: str | None = None, nms:
         predict = EnginePredictor(model.engine, model.artifact.size_hw)
         return NamedPredictor(predict, tuple(model.artifact.class_names))
     network = load_network(path, preset)
-    return NamedPredictor(TorchPredictor(Segmenter(network, DetectSettings(nms=nms))), network.config.class_names)
+    segmenter = Segmenter(network, DetectSettings(nms=nms))
+    return NamedPredictor(TorchPredictor(segmenter, device), network.config.class_names)
 
 
 def on_the_street(predictor: NamedPredictor) -> NamedPredictor:
