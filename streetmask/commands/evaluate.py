@@ -28,7 +28,7 @@ _CITYSCAPES = ("Cityscapes AP", "AP50")
 
 @dataclass(frozen=True)
 class EvaluateArguments:
-    """Measure COCO's box and mask AP and Cityscapes' own at full frame size: a table, then a line of JSON."""
+    """Measure COCO's box and mask AP and Cityscapes' own at full frame size: tables, then a line of JSON."""
 
     model: Annotated[str, tyro.conf.Positional]
     """Checkpoint, published weights, model folder such as models/street-nano/1, or a server's HOST:PORT."""
@@ -48,22 +48,24 @@ class EvaluateArguments:
     first: int | None = None
     """Only so many pictures."""
     json: Path | None = None
-    """File for the JSON, too."""
+    """File for the JSON, instead of the last line."""
 
     def __post_init__(self) -> None:
         require("first", self.first is None or self.first >= 1, "1 or more", self.first)
 
 
 def evaluate(arguments: EvaluateArguments) -> None:
-    """Measure, print a table by class, and end in the whole evaluation as one line of JSON."""
+    """Measure, print tables by class, and end in the whole evaluation as one line of JSON."""
     class_names, answers = _open(arguments)
     dataset = CocoDataset(arguments.data, class_names=class_names)
     dataset = dataset if arguments.first is None else dataset.first(arguments.first)
     result = score_predictions(together(answers(dataset)), dataset)
     text = json.dumps(result.as_dict(), allow_nan=False)
-    if arguments.json is not None:
+    print(*lines(result), sep="\n")
+    if arguments.json is None:
+        print(text)
+    else:
         arguments.json.write_text(text + "\n")
-    print(*lines(result), text, sep="\n")
 
 
 def lines(result: Evaluation) -> list[str]:
