@@ -7,6 +7,8 @@ from typing import Literal
 from training.losses import LossSettings
 from training.transforms import Augmentation
 
+MemoryFormat = Literal["channels_last", "contiguous"]
+
 _LOWEST = 0.02
 
 
@@ -16,7 +18,7 @@ class Recipe:
     rate falls to a tenth, unless ``cosine_from`` is the share from which it falls along a cosine to a fiftieth (SGDR,
     Loshchilov and Hutter 2017, equation 5, without restarts). ``source_share`` is the share of a batch's pictures drawn
     from the second data set, if any. ``precision`` is "bfloat16" (autocast, master weights in float32) or "float32";
-    ``optimiser`` "sgd" or "adamw", of which the first heeds ``momentum``.
+    ``optimiser`` "sgd" or "adamw", of which the first heeds ``momentum``; ``memory_format`` is of weights and maps.
     """
 
     steps: int
@@ -32,6 +34,7 @@ class Recipe:
     clip_norm: float = 0.0
     source_share: float = 0.0
     precision: Literal["bfloat16", "float32"] = "bfloat16"
+    memory_format: MemoryFormat = "channels_last"
     augmentation: Augmentation = field(default_factory=Augmentation)
     losses: LossSettings = field(default_factory=LossSettings)
 
