@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -43,10 +44,10 @@ class FedRun:
 
 def load_alone(pictures: "AugmentedPictures", workers: int, windows: int, window: int) -> LoaderRun:
     """So many windows of at least ``window`` pictures, with nobody who takes time to learn from them."""
-    from training.feed import feed  # noqa: PLC0415 - see above
-
-    batches, count = iter(feed(pictures, 0, workers)), -(-window // pictures.recipe.batch)
-    _drain(batches, max(count, 2 * workers))  # processes have started, and have more to do
+    count = -(-window // pictures.recipe.batch)
+    before = max(count, 2 * workers)  # until processes have started, and have more to do
+    batches = _batches(pictures, workers, before + windows * count)
+    _drain(batches, before)
     drawn = count * pictures.recipe.batch
     found = LoaderRun(workers, drawn, [], [])
     for _ in range(windows):
@@ -59,10 +60,8 @@ def load_alone(pictures: "AugmentedPictures", workers: int, windows: int, window
 
 def feed_training(subject: TrainSubject, source: Source, workers: int, steps: int) -> FedRun:
     """Train as ``streetmask train`` does, one step behind the other, each on the loader's next batch."""
-    from training.feed import feed  # noqa: PLC0415 - see above
-
     trainer, pictures = open_training(subject, source)
-    batches = iter(feed(pictures, 0, workers))
+    batches = _batches(pictures, workers, 1 + steps)
     trainer.train_step(next(batches).to(trainer.device))  # meanwhile the loader is ahead, and memory is claimed
     wait_for(trainer)
     waited_s, started_s = 0.0, time.perf_counter()
@@ -75,6 +74,15 @@ def feed_training(subject: TrainSubject, source: Source, workers: int, steps: in
         wait_for(trainer)
         seconds = time.perf_counter() - started_s
     return FedRun(subject.name, workers, steps * subject.batch, seconds, waited_s, busy.share)
+
+
+def _batches(pictures: "AugmentedPictures", workers: int, count: int) -> "Iterator[Batch]":
+    """So many of them and no more: processes that are ended with work before them may abort."""
+    from training.feed import feed  # noqa: PLC0415 - see above
+
+    part = copy(pictures)
+    part.recipe = replace(pictures.recipe, steps=count)
+    return iter(feed(part, 0, workers))
 
 
 def _drain(batches: "Iterator[Batch]", count: int) -> None:
