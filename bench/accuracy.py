@@ -1,4 +1,4 @@
-"""``bench accuracy``: COCO's box and mask AP through the very path that is timed."""
+"""``bench accuracy``: box and mask AP through the very path that is timed."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,15 +25,16 @@ from bench.subjects import (
 from export.command import named_data
 from scene.artifact import file_sha256
 from scene.classes import STREET_CLASSES
-from scene.errors import ConfigurationError, DataError
+from scene.errors import ConfigurationError
 from scene.image import RgbImage
-from scene.instances import Detections, Instance
-from serve.answer import Answer, FoundInstance, Options
-from serve.client import Client
+from scene.instances import Detections
 from serve.settings import usable_cpus
 from streetmask.command_line import INTERRUPTED
-from training.data.coco import CocoDataset
-from training.evaluate import MAX_DETECTIONS, Prediction, prediction_of, predictions_by_picture, score_predictions
+from streetmask.server_answers import is_address, server_predictions
+from training.data.dataset import InstanceDataset
+from training.data.location import open_dataset
+from training.evaluate import score_predictions
+from training.predictions import Prediction, predictions_by_picture, together
 
 REFERENCE: EngineName = "torch"
 """The engine that the others' AP is held against: the deployed module in float32."""
@@ -74,7 +75,7 @@ class Way:
     """One way from pictures to predictions, a list a picture, held against ``reference``'s float32 torch."""
 
     name: str
-    predict: Callable[[CocoDataset], Iterator[list[Prediction]]]
+    predict: Callable[[InstanceDataset], Iterator[list[Prediction]]]
     class_names: tuple[str, ...]
     sha256: str
     reference: str
@@ -86,7 +87,7 @@ def accuracy(arguments: AccuracyArguments) -> int:
     if len(sets) < len(arguments.data):
         raise ConfigurationError("data", f"expected another name for each set, but {', '.join(arguments.data)} came")
     for path in sets.values():
-        CocoDataset(path)  # says what is wrong with it before anything is measured
+        open_dataset(path)  # says what is wrong with it before anything is measured
     prepare_out(arguments.out)
     watch, stopped = Watch(arguments.device), False
     rows: dict[str, dict[str, Any]] = {}
@@ -106,31 +107,19 @@ def accuracy(arguments: AccuracyArguments) -> int:
 
 def lines(report: Document) -> list[str]:
     """A table for people: AP in percent, and its change against torch in float32."""
-    rows = [["subject", "data", "box AP", "mask AP", "mask AP50", "change of mask AP"]]
+    rows = [["subject", "data", "box AP", "mask AP", "mask AP50", "Cityscapes AP", "change of mask AP"]]
     for name, sets in report["accuracy"].items():
         for data_name, row in sets.items():
-            values = (row["box"]["ap"], row["mask"]["ap"], row["mask"]["ap50"])
+            values = (row["box"]["ap"], row["mask"]["ap"], row["mask"]["ap50"], row["cityscapes"]["ap"])
             percents = ["-" if value is None else f"{100 * value:.2f}" for value in values]
             change = f"{100 * row['change']['mask_ap']:+.3f}" if "change" in row else ""
             rows.append([name, data_name, *percents, change])
     return aligned(rows)
 
 
-def server_predictions(address: str, dataset: CocoDataset) -> Iterator[list[Prediction]]:
-    """What a server answers to every whole picture, sent as raw pixels, whatever the scores."""
-    with Client(address) as client:
-        for index in range(len(dataset)):
-            answer = client.segment(dataset.picture(index), Options(score_threshold=0.0, max_instances=MAX_DETECTIONS))
-            _check_names(answer, dataset, address)
-            yield [
-                prediction_of(_instance(found), dataset.image_id(index), answer.image_size_hw)
-                for found in answer.instances
-            ]
-
-
 def _measure(way: Way, name: str, path: Path, first: int | None, rows: dict[str, dict[str, Any]]) -> None:
     """Add the row of one way on one set; Ctrl-C leaves that of the pictures which were answered until then."""
-    dataset = CocoDataset(path, class_names=way.class_names)
+    dataset = open_dataset(path, class_names=way.class_names)
     dataset = dataset if first is None else dataset.first(first)
     pictures: list[list[Prediction]] = []
     try:
@@ -143,19 +132,18 @@ def _measure(way: Way, name: str, path: Path, first: int | None, rows: dict[str,
 
 
 def _score(
-    way: Way, pictures: list[list[Prediction]], dataset: CocoDataset, reference: dict[str, Any] | None
+    way: Way, pictures: list[list[Prediction]], dataset: InstanceDataset, reference: dict[str, Any] | None
 ) -> dict[str, Any]:
     """The figures on as many of the set's pictures as were answered, and the change from the reference on as many."""
-    predictions = [prediction for picture in pictures for prediction in picture]
-    row = score_predictions(predictions, dataset.first(len(pictures))).as_dict()
+    row = score_predictions(together(pictures), dataset.first(len(pictures))).as_dict()
     same = reference if reference is not None and reference["images"] == row["images"] else None
     return {**row, "source_sha256": way.sha256} | _change(row, same)
 
 
 def _ways(arguments: AccuracyArguments) -> Iterator[Way]:
     """Each folder and checkpoint on each engine, float32 torch first, for the others' change; then the servers."""
-    addresses = [target for target in arguments.targets if _is_address(target)]
-    others = tuple(target for target in arguments.targets if not _is_address(target))
+    addresses = [target for target in arguments.targets if is_address(target)]
+    others = tuple(target for target in arguments.targets if not is_address(target))
     engines = tuple(dict.fromkeys((REFERENCE, *arguments.engines)))
     common = Subject("", REFERENCE, 1, device_of(arguments.device), arguments.threads or usable_cpus())
     reference = str(arguments.reference or (others[0] if others else ""))
@@ -186,31 +174,3 @@ def _change(row: dict[str, Any], reference: dict[str, Any] | None) -> dict[str, 
     if reference is None:
         return {}
     return {"change": {f"{kind}_ap": (row[kind]["ap"] or 0.0) - (reference[kind]["ap"] or 0.0) for kind in KINDS}}
-
-
-def _instance(found: FoundInstance) -> Instance:
-    if found.mask is None:
-        raise DataError("the server sent an instance without a mask; it is no StreetMask server of this version")
-    return Instance(
-        class_index=found.class_index,
-        score=found.score,
-        mask_score=found.mask_score,
-        box_xyxy=found.box_xyxy,
-        mask_xy=found.mask.xy,
-        mask=found.mask.pixels(),
-    )
-
-
-def _check_names(answer: Answer, dataset: CocoDataset, address: str) -> None:
-    for found in answer.instances:
-        if dataset.class_names[found.class_index : found.class_index + 1] != (found.class_name,):
-            raise DataError(
-                f"{address} answers {found.class_name} as class {found.class_index}, which the data set's classes "
-                f"({', '.join(dataset.class_names)}) do not hold there"
-            )
-
-
-def _is_address(target: str) -> bool:
-    """HOST:PORT, unless a file of that name lies here."""
-    host, _, port = target.rpartition(":")
-    return bool(host) and port.isdecimal() and not Path(target).exists()

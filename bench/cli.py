@@ -8,6 +8,7 @@ _EVERYTHING = "bench,serve,client,train,export"
 
 COMMANDS: dict[tuple[str, ...], Command] = {
     ("engine",): Command("Time networks and engines against each other.", "bench.engine:engine", _EVERYTHING),
+    ("train",): Command("Time steps of training and the loader that feeds them.", "bench.training:train", _EVERYTHING),
     ("serve",): Command("Load a server with streams.", "bench.serving:serve", "bench,serve,client"),
     ("accuracy",): Command(
         "Measure box and mask AP through the path that is timed.", "bench.accuracy:accuracy", _EVERYTHING

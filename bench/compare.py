@@ -101,8 +101,9 @@ def differences(a: Document, b: Document) -> list[str]:
 
 def changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
     """Every figure that both have."""
-    if a["kind"] == "engine":
+    if a["kind"] in ("engine", "train"):
         yield from _engine_changes(a, b, confidence)
+        yield from _loader_changes(a, b, confidence)
     elif a["kind"] == "serve":
         yield from _serve_changes(a, b, confidence)
     else:
@@ -121,6 +122,15 @@ def _engine_changes(a: Document, b: Document, confidence: float) -> Iterator[Cha
             yield Change(name, f"against {base}", found)
         else:
             yield Change(name, _CLOCK_ONLY, ratio(ours, theirs, confidence), judged=False)
+
+
+def _loader_changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
+    """Time of all CPUs a picture: others' work on the machine changes it less than the time by the clock."""
+    for workers in _shared(a.get("loader", {}), b.get("loader", {})):
+        ours, theirs = (_samples(run["loader"][workers], "samples_cpu_ms_a_picture") for run in (b, a))
+        yield Change(
+            f"loader of {workers} processes", "in CPU time alone", ratio(ours, theirs, confidence), judged=False
+        )
 
 
 def _serve_changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:

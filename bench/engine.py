@@ -1,13 +1,11 @@
 """``bench engine``: networks and engines against each other, interleaved, with every sample kept."""
 
-import random
-import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from statistics import fmean, median
-from typing import Annotated, Any, Protocol
+from statistics import fmean
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from bench.frames import load_frames
 from bench.machine import Watch
 from bench.report import Document, aligned, document, emit, prepare_out, ratio_text
+from bench.rounds import Entrant, Found, Plan, frame_numbers, measure, warm_up
 from bench.runners import stacked
 from bench.samples import LEAST, paired_ratio, summary, totals
 from bench.subjects import (
@@ -29,14 +28,10 @@ from bench.subjects import (
     source_sha256,
     write_graphs,
 )
-from bench.worker import Ended, Loaded, Sample, Worker
-from scene.errors import ConfigurationError, DataError, require
+from bench.worker import Worker, answer_frames
+from scene.errors import ConfigurationError, require
 from serve.settings import usable_cpus
 from streetmask.command_line import INTERRUPTED
-
-_STEADY_CALLS = 5
-_STEADY = 0.05
-_MOST_WARMUP_CALLS = 40
 
 
 @dataclass(frozen=True)
@@ -94,41 +89,6 @@ def device_of(name: str) -> str:
     return str(pick_device(name))
 
 
-class Player(Protocol):
-    """What a round asks: an answer to the frames of these numbers, timed."""
-
-    def play(self, frames: tuple[int, ...]) -> Sample:
-        """Answer once."""
-        ...
-
-
-@dataclass
-class Course:
-    """One subject's samples, as they come."""
-
-    batch: int
-    warmup_calls: int = 0
-    samples: list[Sample] = field(default_factory=list)
-
-    def milliseconds(self) -> dict[str, list[float]]:
-        """Every sample: ``total`` and each stage."""
-        stages = dict.fromkeys(stage for sample in self.samples for stage in sample.stages_ms)
-        rows = {stage: [round(sample.stages_ms.get(stage, 0.0), 4) for sample in self.samples] for stage in stages}
-        return {"total": [round(sample.total_ms, 4) for sample in self.samples], **rows}
-
-
-@dataclass
-class Found:
-    """What a run came to so far; ``errors`` by subject, or by "rounds" for what ended these; ``stopped`` by Ctrl-C."""
-
-    courses: dict[str, Course] = field(default_factory=dict)
-    loaded: dict[str, Loaded] = field(default_factory=dict)
-    ended: dict[str, Ended] = field(default_factory=dict)
-    splits: dict[str, dict[str, float]] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-    stopped: bool = False
-
-
 def engine(arguments: EngineArguments) -> int:
     """Run the measurement, print its tables, and end in one line of JSON; the exit status."""
     common = Subject("", "onnxruntime", 1, device_of(arguments.device), arguments.threads or usable_cpus())
@@ -137,46 +97,22 @@ def engine(arguments: EngineArguments) -> int:
     _check_base(subjects, arguments.base)
     prepare_out(arguments.out)
     frames = load_frames(arguments.frames, arguments.frame_count, arguments.size)
-    watch, found = Watch(common.device), Found()
+    watch, found, splits = Watch(common.device), Found(), dict[str, dict[str, float]]()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:
             path = Path(folder) / "frames.npy"
             np.save(path, frames)
             subjects = write_graphs(subjects, Path(folder) / "graphs")
-            _measure(subjects, path, len(frames), arguments, watch, found)
-            _split(subjects, frames, found)
+            plan = Plan(arguments.rounds, len(frames), arguments.seed, warm_up)
+            entrants = [Entrant(each.name, each.batch, partial(_start, each, path)) for each in subjects]
+            measure(entrants, plan, watch, found)
+            splits = _splits(subjects, frames, found)
         except KeyboardInterrupt:
             found.stopped = True
-    report = _report(subjects, frames, arguments, watch, found)
+    report = _report(subjects, frames, arguments, watch, found, splits)
     print(*lines(report), sep="\n")
     emit(report, arguments.out)
     return INTERRUPTED if found.stopped else int(not found.courses)
-
-
-def interleave(
-    players: Mapping[str, Player], courses: Mapping[str, Course], rounds: int, frame_count: int, rng: random.Random
-) -> None:
-    """Add one sample of every player a round, in random order, all on the same frame: what drifts hits all alike."""
-    for number in range(rounds):
-        samples = {}
-        for name in rng.sample(sorted(players), len(players)):
-            samples[name] = players[name].play(_numbers(number, courses[name].batch, frame_count))
-        for name, sample in samples.items():  # a round that Ctrl-C cuts off is left out whole: samples stay paired
-            courses[name].samples.append(sample)
-
-
-def warm_up(play: Callable[[int], float]) -> int:
-    """Call until the median of five calls is within a twentieth of that of the five before; the number of calls.
-
-    ``play`` takes the call's number and returns its milliseconds. Ends after 40 calls in any case.
-    """
-    spent: list[float] = []
-    while len(spent) < _MOST_WARMUP_CALLS:
-        spent.append(play(len(spent)))
-        last, before = spent[-_STEADY_CALLS:], spent[-2 * _STEADY_CALLS : -_STEADY_CALLS]
-        if len(before) == _STEADY_CALLS and abs(median(last) / median(before) - 1) < _STEADY:
-            break
-    return len(spent)
 
 
 def lines(report: Document) -> list[str]:
@@ -196,68 +132,38 @@ def lines(report: Document) -> list[str]:
     return ["milliseconds a frame (median; total also p95 and maximum)", *aligned(rows)]
 
 
-def _measure(
-    subjects: list[Subject], path: Path, frame_count: int, arguments: EngineArguments, watch: Watch, found: Found
-) -> None:
-    """Load, warm up and interleave; a subject that cannot is left out with its sentence, the others go on."""
-    workers: dict[str, Worker] = {}
-    try:
-        for subject in subjects:
-            print(f"loading {subject.name}", flush=True)
-            workers[subject.name] = Worker(subject, path)
-            try:
-                _load(subject, workers[subject.name], frame_count, found)
-            except DataError as error:
-                print(error, file=sys.stderr)
-                found.errors[subject.name] = str(error)
-                workers.pop(subject.name).kill()
-        watch.lap()
-        _interleave_all(workers, frame_count, arguments, found)
-        watch.lap()
-        found.ended |= {name: worker.end() for name, worker in workers.items() if not found.stopped}
-    finally:
-        for worker in workers.values():
-            worker.kill()
+def _start(subject: Subject, path: Path) -> Worker:
+    return Worker(subject.name, answer_frames, subject, path)
 
 
-def _load(subject: Subject, worker: Worker, frame_count: int, found: Found) -> None:
-    loaded = worker.loaded()
-    calls = warm_up(lambda number: worker.play(_numbers(number, subject.batch, frame_count)).total_ms)
-    found.loaded[subject.name] = loaded
-    found.courses[subject.name] = Course(subject.batch, calls)
-
-
-def _interleave_all(workers: dict[str, Worker], frame_count: int, arguments: EngineArguments, found: Found) -> None:
-    """All rounds; Ctrl-C or a subject that fails ends them, and what was measured until then is kept."""
-    try:
-        interleave(workers, found.courses, arguments.rounds, frame_count, random.Random(arguments.seed))
-    except KeyboardInterrupt:
-        found.stopped = True
-    except DataError as error:
-        found.errors["rounds"] = str(error)
-
-
-def _split(subjects: list[Subject], frames: NDArray[np.uint8], found: Found) -> None:
-    """Divide every fused graph, where the package that reads graphs is installed."""
+def _splits(subjects: list[Subject], frames: NDArray[np.uint8], found: Found) -> dict[str, dict[str, float]]:
+    """How every fused graph's time divides, where the package that reads graphs is installed."""
+    splits: dict[str, dict[str, float]] = {}
     if found.stopped:
-        return
+        return splits
     try:
         from bench.graph_split import graph_split  # noqa: PLC0415 - needs onnx
     except ModuleNotFoundError:
-        return
+        return splits
     for subject in subjects:
         path = graph_file(subject) if subject.name in found.courses else None
         if path is not None:
             size_hw = input_size_hw(subject)
             batches = [
-                stacked([frames[number] for number in _numbers(start, subject.batch, len(frames))], size_hw)
+                stacked([frames[number] for number in frame_numbers(start, subject.batch, len(frames))], size_hw)
                 for start in range(len(frames))
             ]
-            found.splits[subject.name] = graph_split(path, batches, subject.threads, score_threshold(subject))
+            splits[subject.name] = graph_split(path, batches, subject.threads, score_threshold(subject))
+    return splits
 
 
 def _report(
-    subjects: list[Subject], frames: NDArray[np.uint8], arguments: EngineArguments, watch: Watch, found: Found
+    subjects: list[Subject],
+    frames: NDArray[np.uint8],
+    arguments: EngineArguments,
+    watch: Watch,
+    found: Found,
+    splits: dict[str, dict[str, float]],
 ) -> Document:
     measured = [subject for subject in subjects if subject.name in found.courses]
     base = arguments.base if arguments.base in found.courses else next(iter(found.courses), "")
@@ -271,12 +177,12 @@ def _report(
         "device": arguments.device,
         "seed": arguments.seed,
     }
-    rows = {subject.name: _subject_report(subject, found, base) for subject in measured}
+    rows = {subject.name: _subject_report(subject, found, base, splits.get(subject.name, {})) for subject in measured}
     partial = found.stopped or bool(found.errors)
     return document("engine", watch, settings, partial, base=base, subjects=rows, errors=found.errors)
 
 
-def _subject_report(subject: Subject, found: Found, base: str) -> dict[str, Any]:
+def _subject_report(subject: Subject, found: Found, base: str, split: dict[str, float]) -> dict[str, Any]:
     course, loaded, ended = found.courses[subject.name], found.loaded[subject.name], found.ended.get(subject.name)
     samples_ms = course.milliseconds()
     a_frame = {stage: [value / subject.batch for value in values] for stage, values in samples_ms.items()}
@@ -296,9 +202,9 @@ def _subject_report(subject: Subject, found: Found, base: str) -> dict[str, Any]
         "summary_ms_a_frame": totals(a_frame),
         "samples_ms": samples_ms,
     }
-    if subject.name in found.splits:
+    if split:
         graph_ms = summary(a_frame["graph"])["median"]
-        report["graph_split_ms"] = {stage: share * graph_ms for stage, share in found.splits[subject.name].items()}
+        report["graph_split_ms"] = {stage: share * graph_ms for stage, share in split.items()}
     if len(course.samples) >= LEAST:
         base_course = found.courses[base]
         base_ms = [value / base_course.batch for value in base_course.milliseconds()["total"]]
@@ -310,11 +216,6 @@ def _check_base(subjects: list[Subject], asked: str) -> None:
     names = [subject.name for subject in subjects]
     if asked and asked not in names:
         raise ConfigurationError("base", f"expected one of {', '.join(names)}, but {asked} came")
-
-
-def _numbers(number: int, batch: int, frame_count: int) -> tuple[int, ...]:
-    """The frames of a round: the next ones, round and round."""
-    return tuple((number * batch + place) % frame_count for place in range(batch))
 
 
 def _mean(values: list[float]) -> float | None:

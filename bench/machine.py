@@ -3,12 +3,14 @@
 import os
 import platform
 import subprocess
+import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, Self
 
 import psutil
 
@@ -18,6 +20,7 @@ PACKAGES = ("streetmask", "numpy", "opencv-python-headless", "onnxruntime", "tor
 _CLOCK_MOVED = 0.05
 _HEATED_C = 10.0
 _OTHERS_SHARE = 0.1
+_ASK_EVERY_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,42 @@ class State:
     gpu_mhz: float | None = None
     gpu_c: float | None = None
     gpu_throttled: str = ""
+
+
+class GpuBusy:
+    """While a block runs, asks NVIDIA's driver ten times a second for the share of time in which a kernel ran.
+
+    ``share`` is the mean, None on a CPU and where the driver does not tell.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._gpu = int(device.partition(":")[2] or 0) if device.startswith("cuda") else None
+        self._percents: list[int] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+
+    @property
+    def share(self) -> float | None:
+        """In [0, 1], of what was asked until now."""
+        return fmean(self._percents) / 100 if self._percents else None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        if self._gpu is None:
+            return
+        with suppress(Exception):  # no driver, no library, no permission: all the same here
+            import pynvml  # noqa: PLC0415 - only where there is a GPU
+
+            handle = _gpu_handle(self._gpu)
+            while not self._ended.wait(_ASK_EVERY_S):
+                self._percents.append(int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu))
 
 
 class Watch:

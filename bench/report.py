@@ -4,14 +4,14 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bench.machine import Watch
 from scene.errors import DataError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-Kind = Literal["engine", "serve", "accuracy"]
+Kind = Literal["engine", "serve", "accuracy", "train"]
 Document = dict[str, Any]
 
 
@@ -65,7 +65,7 @@ def read_document(path: Path) -> Document:
         found = json.loads(lines[-1]) if lines else None
     except json.JSONDecodeError:
         found = None
-    if not isinstance(found, dict) or found.get("kind") not in ("engine", "serve", "accuracy"):
+    if not isinstance(found, dict) or found.get("kind") not in get_args(Kind):
         raise DataError(f"{path} holds no run: expected the JSON line that `bench` ends with, or its --out file")
     if found.get("schema") != SCHEMA_VERSION:
         raise DataError(f"{path} has schema {found.get('schema')}, this bench reads {SCHEMA_VERSION}; measure again")

@@ -93,14 +93,7 @@ def parse_subjects(
 
     Raises ``ConfigurationError``.
     """
-    from model.config import PRESETS  # noqa: PLC0415 - plain data, but it lies beside torch
-
-    for target in targets:
-        if not Path(target).exists() and target not in PRESETS:
-            raise ConfigurationError(
-                "targets",
-                f"expected a model folder, a checkpoint or a preset ({', '.join(PRESETS)}), but {target} came",
-            )
+    require_networks(targets)
     subjects = [
         replace(common, target=target, engine=engine, batch=batch, device=_device(engine, common.device), rows=kind)
         for target in targets
@@ -109,6 +102,18 @@ def parse_subjects(
         for kind in (rows if engine in GRAPH_ENGINES and common.instances is None else ("drawn",))
     ]
     return list(dict.fromkeys(subjects))
+
+
+def require_networks(targets: tuple[str, ...]) -> None:
+    """Raise ``ConfigurationError`` for what is no model folder, checkpoint or preset."""
+    from model.config import PRESETS  # noqa: PLC0415 - plain data, but it lies beside torch
+
+    for target in targets:
+        if not Path(target).exists() and target not in PRESETS:
+            raise ConfigurationError(
+                "targets",
+                f"expected a model folder, a checkpoint or a preset ({', '.join(PRESETS)}), but {target} came",
+            )
 
 
 def write_graphs(subjects: list[Subject], folder: Path) -> list[Subject]:
@@ -149,7 +154,7 @@ def load_segmenter(target: str, settings: "DetectSettings", engine: EngineName =
     from bench.plain import PlainSegmenter  # noqa: PLC0415
     from export.graph import deployable  # noqa: PLC0415
 
-    network = _load_network(target)
+    network = load_weights_of(target)
     if engine == "torch-plain":
         return PlainSegmenter(network, settings).eval()
     return deployable(network, settings, torch.bfloat16 if engine == "torch-bfloat16" else torch.float32)
@@ -184,7 +189,7 @@ def class_names(target: str) -> tuple[str, ...]:
     """What a model folder or a checkpoint calls its classes."""
     if Path(target).is_dir():
         return tuple(read_artifact(Path(target)).class_names)
-    return _load_network(target).config.class_names
+    return load_weights_of(target).config.class_names
 
 
 def _device(engine: EngineName, asked: str) -> str:
@@ -192,7 +197,7 @@ def _device(engine: EngineName, asked: str) -> str:
     return "cpu" if engine in GRAPH_ENGINES else asked
 
 
-def _load_network(target: str) -> "Yolact":
+def load_weights_of(target: str) -> "Yolact":
     from model.config import PRESETS  # noqa: PLC0415 - needs torch
     from model.seeded_weights import fill_seeded_weights  # noqa: PLC0415
     from model.yolact import Yolact  # noqa: PLC0415

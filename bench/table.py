@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import tyro
 
-from bench.report import Document, ratio_text, read_document
+from bench.report import Document, Kind, ratio_text, read_document
+from bench.train_lines import LOADER_RATES, fed_words
 from scene.errors import ConfigurationError
 
 _INTRODUCTION = """# Benchmarks
@@ -26,6 +27,10 @@ is not in it; it is in the served figures. Memory is a process's most, the shown
 _SERVE_NOTE = """Open loop: a frame is due by the clock, and its age at the answer counts from then, whatever the
 server does. A frame that waits is replaced by a newer one, and the client is told: *dropped*. *Lost* are frames
 that failed, stayed unanswered or could not be sent. Client and server share the machine."""
+
+_TRAIN_NOTE = """A step is forward, losses, backward and update of the trainer that `streetmask train` runs, on
+augmented pictures that lie ready; *times base* is in images a second. The loader reads, decodes, augments and collates
+alone; *per CPU second* is what one core that does nothing else would load."""
 
 _LOST = ("failed", "unanswered", "unsent")
 _COLUMNS = ("prepare", "network", "nms", "masks", "paste")
@@ -54,7 +59,7 @@ def table(arguments: TableArguments) -> None:
 
 def page(runs: list[Document]) -> str:
     """The whole page."""
-    of_kind: dict[str, list[Document]] = {kind: [] for kind in ("engine", "accuracy", "serve")}
+    of_kind: dict[str, list[Document]] = {kind: [] for kind in get_args(Kind)}
     for run in runs:
         of_kind[run["kind"]].append(run)
     parts = [_INTRODUCTION]
@@ -65,6 +70,8 @@ def page(runs: list[Document]) -> str:
         parts += ["## Accuracy", *(part for run in of_kind["accuracy"] for part in _accuracy_parts(run))]
     if of_kind["serve"]:
         parts += ["## Serving", _SERVE_NOTE, *(part for run in of_kind["serve"] for part in _serve_parts(run))]
+    if of_kind["train"]:
+        parts += ["## Training", _TRAIN_NOTE, *(part for run in of_kind["train"] for part in _train_parts(run))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -97,7 +104,8 @@ def _engine_parts(run: Document, accuracy: list[Document]) -> list[str]:
 
 
 def _accuracy_parts(run: Document) -> list[str]:
-    heads = ["subject", "data", "pictures", "box AP", "mask AP", "mask AP50", "small", "medium", "large", "change"]
+    heads = ["subject", "data", "pictures", "box AP", "mask AP", "mask AP50", "small", "medium", "large"]
+    heads += ["Cityscapes AP", "change"]
     rows, classes = [], []
     for name, sets in run["accuracy"].items():
         for data, row in sets.items():
@@ -106,10 +114,11 @@ def _accuracy_parts(run: Document) -> list[str]:
             rows.append(
                 [f"`{name}`", data, str(row["images"]), _percent(row["box"]["ap"])]
                 + [_percent(mask[key]) for key in ("ap", "ap50", "small", "medium", "large")]
-                + [change]
+                + [_percent(row["cityscapes"]["ap"]), change]
             )
-            classes.append([f"`{name}`", data, *(_percent(value) for value in mask["by_class"].values())])
-    note = "COCO's AP in percent at full frame size; *change* is of mask AP against the same weights in float32 torch."
+            classes.append([f"`{name}`", data, *(_percent(figures["ap"]) for figures in mask["by_class"].values())])
+    note = """COCO's AP in percent at full frame size, and Cityscapes' own of masks; *change* is of mask AP against the
+same weights in float32 torch."""
     parts = [_machine(run), note, _markdown(heads, rows)]
     names = [list(row["mask"]["by_class"]) for sets in run["accuracy"].values() for row in sets.values()]
     by_set = {data: names[number] for number, (_, data, *_rest) in enumerate(classes)}
@@ -169,6 +178,30 @@ def _throughput_parts(run: Document) -> list[str]:
     if run.get("server_memory"):
         lines.append(f"The server's memory: {_mebibytes(run['server_memory']['resident_bytes'])} MiB")
     return ["\n".join(f"- {line}." for line in lines)] if lines else []
+
+
+def _train_parts(run: Document) -> list[str]:
+    heads = ["subject", "images a second", "median ms a step", "p95", "max", "times base", "memory MiB", "GPU MiB"]
+    rows = [
+        [f"`{name}`", f"{row['images_a_second']:.2f}"]
+        + [_number(row["summary_ms"]["total"][key]) for key in ("median", "p95", "max")]
+        + [ratio_text(row["times_base"]), _mebibytes(row["host_peak_bytes"]), _mebibytes(row["device_peak_bytes"])]
+        for name, row in run["subjects"].items()
+        if "times_base" in row
+    ]
+    settings = run["settings"]
+    read = "at their own size" if settings["whole"] else "read at the network's size"
+    parts = [
+        _machine(run),
+        f"{settings['rounds']} steps each, interleaved; {settings['pictures']} pictures ({settings['data']}), {read}; "
+        f"{settings['threads']} threads. Base: `{run['base']}`.",
+    ]
+    parts += [_markdown(heads, rows)] if rows else []
+    loaders = [[workers, *(_number(row[key]) for key in LOADER_RATES)] for workers, row in run["loader"].items()]
+    if loaders:
+        loader_heads = ["loader processes", "images a second", "a process", "per CPU second"]
+        parts.append(_markdown(loader_heads, loaders))
+    return [*parts, f"{fed_words(run['fed'])}."] if run["fed"] else parts
 
 
 def _machine(run: Document) -> str:

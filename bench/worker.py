@@ -3,11 +3,12 @@
 import resource
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -46,11 +47,14 @@ class Ended:
 
 
 class Worker:
-    """The parent's side of a subject. Raises ``DataError`` with the subject's own sentence where it fails."""
+    """The parent's side of a subject, whose process does ``work(connection, *arguments)``, such as ``answer_frames``.
 
-    def __init__(self, subject: Subject, frames: Path) -> None:
-        self.subject = subject
-        self._child = Child(subject.name, _serve, subject, frames)
+    The work sends ``Loaded``, then a ``Sample`` for each tuple of frame numbers, and for None ``Ended``. Raises
+    ``DataError`` with the subject's own sentence where it fails.
+    """
+
+    def __init__(self, name: str, work: Callable[..., None], *arguments: Any) -> None:
+        self._child = Child(name, work, *arguments)
 
     def loaded(self) -> Loaded:
         """Wait until it has loaded and answered once."""
@@ -73,11 +77,11 @@ class Worker:
         self._child.kill()
 
 
-def _serve(connection: Connection, subject: Subject, path: Path) -> None:
+def answer_frames(connection: Connection, subject: Subject, path: Path) -> None:
     """The worker's side: load, then answer until told to end."""
     frames = np.load(path, mmap_mode="r")
     runner = open_runner(subject)
-    load_ms = (time.time() - psutil.Process().create_time()) * 1000
+    load_ms = since_start_ms()
     started_s = time.perf_counter()
     runner.run([np.ascontiguousarray(frames[0])] * subject.batch)
     connection.send(Loaded(load_ms, (time.perf_counter() - started_s) * 1000))
@@ -87,7 +91,17 @@ def _serve(connection: Connection, subject: Subject, path: Path) -> None:
         run = runner.run(batch)
         total_ms = (time.perf_counter() - started_s) * 1000
         connection.send(Sample(total_ms, run.stages_ms, sum(len(rows) for rows in run.rows), run.pasted))
-    connection.send(Ended(_host_peak_bytes(), _device_peak_bytes()))
+    connection.send(peaks())
+
+
+def since_start_ms() -> float:
+    """Milliseconds since this process was started, imports and all."""
+    return (time.time() - psutil.Process().create_time()) * 1000
+
+
+def peaks() -> Ended:
+    """What this process held at most until now."""
+    return Ended(_host_peak_bytes(), _device_peak_bytes())
 
 
 def _host_peak_bytes() -> int:

@@ -1,19 +1,12 @@
-"""``streetmask export`` and ``streetmask evaluate``."""
+"""``streetmask export``."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from export.predictor import on_the_street, open_predictor
 from export.publish import Publication, publish
-from model.detect import NmsKind
-from scene.artifact import GraphPrecision
-from training.data.location import open_dataset
-from training.evaluate import Precision
-from training.evaluate import evaluate as score
 
 
 @dataclass(frozen=True)
@@ -43,26 +36,6 @@ class ExportArguments:
     """COCO JSON of pictures like those it will see, for --int8; generated streets without it."""
 
 
-@dataclass(frozen=True)
-class EvaluateArguments:
-    """Measure COCO box and mask AP of a checkpoint or a model folder at full frame size."""
-
-    model: Annotated[Path, tyro.conf.Positional]
-    """Checkpoint, published weights, or model folder such as models/street-nano/1."""
-    data: Path
-    """COCO JSON or folder with instances.json, DIR:SPLIT of Cityscapes' layout, or DIR:NAME of COCO's own."""
-    classes: Literal["own", "street"] = "own"
-    """Classes that are scored: the model's own; or the street's, with what it finds of any other class discarded."""
-    nms: NmsKind = "fast"
-    """How weights suppress; a model folder has its own way in its graph."""
-    preset: str | None = None
-    """Network of weights that leave a choice, such as yolact-im700."""
-    precision: GraphPrecision | None = None
-    """Which of a model folder's files: float32, or int8 where it has one; its first without it."""
-    threads: int = 2
-    """CPU threads of a model folder's engine."""
-
-
 def export(arguments: ExportArguments) -> None:
     """Publish the checkpoint and say what was verified and measured."""
     publication = Publication(
@@ -79,24 +52,6 @@ def export(arguments: ExportArguments) -> None:
     for name, value in {**artifact.verified, **artifact.card.figures}.items():
         print(f"  {name}: {value:g}")
     print(f"wrote {arguments.out}")
-
-
-def evaluate(arguments: EvaluateArguments) -> None:
-    """Print a table by class, then the whole evaluation as one line of JSON."""
-    predictor = open_predictor(arguments.model, arguments.threads, arguments.preset, arguments.nms, arguments.precision)
-    predictor = on_the_street(predictor) if arguments.classes == "street" else predictor
-    result = score(predictor.predict, open_dataset(arguments.data, class_names=predictor.class_names))
-    print(f"{result.images} pictures, {result.instances} instances")
-    print(f"{'':12}{'box AP':>8}{'mask AP':>9}")
-    for name in result.box.by_class:
-        print(f"{name:12}{100 * result.box.by_class[name]:8.1f}{100 * result.mask.by_class[name]:9.1f}")
-    for label, field in (("all", "ap"), ("all, IoU 0.5", "ap50"), ("small", "small"), ("large", "large")):
-        print(f"{label:12}{_percent(result.box, field):8.1f}{_percent(result.mask, field):9.1f}")
-    print(json.dumps(result.as_dict()))
-
-
-def _percent(precision: Precision, field: str) -> float:
-    return 100 * float(getattr(precision, field))
 
 
 def named_data(entry: str) -> tuple[str, Path]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from model.detect import DetectSettings, NmsKind
 from model.segmenter import Segmenter, TorchPredictor
@@ -48,11 +49,12 @@ def open_predictor(
     preset: str | None = None,
     nms: NmsKind = "fast",
     precision: GraphPrecision | None = None,
+    device: torch.device | str = "cpu",
 ) -> NamedPredictor:
     """A folder is an artifact and runs on its engine; a file is a checkpoint or published weights and runs in torch.
 
-    ``preset`` and ``nms`` are for weights, ``precision`` for a folder's files; ``ConfigurationError`` where a folder is
-    asked for another way than its own, or weights for eight bits.
+    ``preset``, ``nms`` and ``device`` are for weights, ``precision`` for a folder's files; ``ConfigurationError`` where
+    a folder is asked for another way than its own, or weights for eight bits.
     """
     if path.is_dir():
         require("preset", preset is None, "none for a model folder, which says what it is", preset)
@@ -62,7 +64,8 @@ def open_predictor(
         return NamedPredictor(predict, tuple(model.artifact.class_names))
     require("precision", precision in (None, "float32"), "float32 for weights; export them with --int8", precision)
     network = load_network(path, preset)
-    return NamedPredictor(TorchPredictor(Segmenter(network, DetectSettings(nms=nms))), network.config.class_names)
+    segmenter = Segmenter(network, DetectSettings(nms=nms))
+    return NamedPredictor(TorchPredictor(segmenter, device), network.config.class_names)
 
 
 def on_the_street(predictor: NamedPredictor) -> NamedPredictor:

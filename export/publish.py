@@ -39,15 +39,11 @@ from scene.instances import MASK_CUT
 from serve.engines import Engine, open_engine
 from serve.models import detections
 from training.checkpoint import load_network, read_progress, save_checkpoint, training_history
-from training.data.coco import CocoDataset
+from training.data.location import open_dataset
 from training.data.synthetic import SceneSettings, scene
-from training.evaluate import (
-    DEFAULT_THRESHOLD,
-    Evaluation,
-    best_thresholds,
-    collect_predictions,
-    score_predictions,
-)
+from training.evaluate import Evaluation, score_predictions
+from training.predictions import predictions_by_picture, together
+from training.thresholds import DEFAULT_THRESHOLD, best_thresholds
 
 VERIFY_SCENES = 20
 _VERIFY_SEED = 900_000
@@ -207,8 +203,8 @@ def _measured(artifact: Artifact, engine: Engine, publication: Publication, say:
     thresholds = np.array(artifact.thresholds, np.float32)
     for index, (name, path) in enumerate(publication.accuracy):
         say(f"measuring accuracy on {name}")
-        dataset = CocoDataset(path, class_names=tuple(artifact.class_names))
-        predictions = collect_predictions(EnginePredictor(engine, artifact.size_hw), dataset)
+        dataset = open_dataset(path, class_names=tuple(artifact.class_names))
+        predictions = together(predictions_by_picture(EnginePredictor(engine, artifact.size_hw), dataset))
         figures |= _figures(name, score_predictions(predictions, dataset))
         if index == 0:
             thresholds = best_thresholds(predictions, dataset)
@@ -231,7 +227,7 @@ def _figures(name: str, result: Evaluation) -> dict[str, float]:
 def _calibration_pictures(config: YolactConfig, publication: Publication) -> list[RgbImage]:
     """Frames at the network's input size: the first of the data set, evenly spread, or generated streets."""
     if publication.calibration is not None:
-        dataset = CocoDataset(publication.calibration, class_names=config.class_names)
+        dataset = open_dataset(publication.calibration, class_names=config.class_names)
         chosen = np.unique(np.linspace(0, len(dataset) - 1, CALIBRATION_PICTURES).round().astype(int))
         return [network_input(dataset.picture(index), config.size_hw) for index in chosen.tolist()]
     if not set(config.class_names) & set(STREET_CLASSES):

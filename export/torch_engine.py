@@ -17,7 +17,7 @@ from scene.artifact import SCHEMA_VERSION, Artifact, GoldenFrame, ModelCard, ten
 from serve.engines import Outputs
 from serve.models import Model
 from training.checkpoint import tell_left_over, training_history
-from training.evaluate import DEFAULT_THRESHOLD
+from training.thresholds import DEFAULT_THRESHOLD
 
 
 class TorchEngine:

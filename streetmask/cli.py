@@ -27,8 +27,12 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "Make a checkpoint from published weights or a backbone.", "training.weights_command:convert", "train"
     ),
     ("train",): Command("Train or fine-tune a network.", "training.command:train", "train"),
-    ("evaluate",): Command("Measure a checkpoint or model on labelled pictures.", "export.command:evaluate", "export"),
-    ("export",): Command("Turn a checkpoint into a model folder.", "export.command:export", "export"),
+    ("evaluate",): Command(
+        "Measure a checkpoint, a model or a server on labelled pictures.",
+        "streetmask.commands.evaluate:evaluate",
+        "serve,client,train,export",
+    ),
+    ("export",): Command("Turn a checkpoint into a model folder.", "export.command:export", "train,export"),
 }
 
 

@@ -16,6 +16,7 @@ OF_TRAINING = (
     "training.data.pasting",
     "training.transforms",
     "training.evaluate",
+    "training.thresholds",
 )
 
 

@@ -28,6 +28,8 @@ from training.recipes import Recipe
 
 LAST = "last.pt"
 
+MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -51,7 +53,8 @@ class Trainer:
         self.recipe = recipe
         self.settings = settings
         self.device = pick_device(settings.device)
-        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.memory_format = MEMORY_FORMATS[recipe.memory_format]
+        self.network = network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
         self.anchors = make_anchors(network.config).to(self.device)
         self.optimiser = make_optimiser(network, recipe)
         self.counts = ClassCounts(network.config.class_count)
@@ -77,7 +80,7 @@ class Trainer:
         self.network.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate_at(self.step)
-        images = normalise(batch.images, self.network.config).contiguous(memory_format=torch.channels_last)
+        images = normalise(batch.images, self.network.config).contiguous(memory_format=self.memory_format)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             outputs = self.network(images)
         outputs = type(outputs)(*(tensor.float() for tensor in outputs))

@@ -8,6 +8,8 @@ from training.data.mixing import PasteSettings, SourceRule
 from training.losses import LossSettings
 from training.transforms import Augmentation
 
+MemoryFormat = Literal["channels_last", "contiguous"]
+
 _LOWEST = 0.02
 
 
@@ -19,7 +21,7 @@ class Recipe:
     from the second data set, if any; ``mixing`` says which of its pictures join the target's, each picture then as
     likely as any other, and ``pasting`` how its instances are pasted into the target's. ``precision`` is "bfloat16"
     (autocast, master weights in float32) or "float32"; ``optimiser`` "sgd" or "adamw", of which the first heeds
-    ``momentum``.
+    ``momentum``; ``memory_format`` is of weights and maps.
     """
 
     steps: int
@@ -37,6 +39,7 @@ class Recipe:
     mixing: SourceRule | None = None
     pasting: PasteSettings | None = None
     precision: Literal["bfloat16", "float32"] = "bfloat16"
+    memory_format: MemoryFormat = "channels_last"
     augmentation: Augmentation = field(default_factory=Augmentation)
     losses: LossSettings = field(default_factory=LossSettings)
 

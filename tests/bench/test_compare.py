@@ -148,3 +148,17 @@ def test_runs_of_two_kinds_and_a_line_without_samples_are_told(
     del a["subjects"]["base"]["samples_ms"]
     assert ask(tmp_path, a, a) == 1
     assert "has no samples: compare the files that --out wrote" in capsys.readouterr().err
+
+
+def test_steps_of_training_are_judged_and_its_loader_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train_run(median: float, cpu_ms: float, seed: int) -> dict[str, Any]:
+        samples = np.random.default_rng(seed).normal(cpu_ms, 0.1, 16).tolist()
+        loader = {"2": {"samples_cpu_ms_a_picture": samples}}
+        return engine_run({"base": 10, "bfloat16": median}, seed) | {"kind": "train", "loader": loader}
+
+    assert ask(tmp_path, train_run(5, 20, 1), train_run(6, 30, 2)) == 1
+    out = capsys.readouterr().out
+    assert "worse      bfloat16: +" in out
+    assert "not judged loader of 2 processes: +" in out

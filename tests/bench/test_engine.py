@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.engine import Course, interleave, warm_up
+from bench.rounds import Course, interleave, warm_up
 from bench.samples import summary
 from bench.worker import Sample
 from tests.model.tiny_network import seeded_network

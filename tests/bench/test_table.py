@@ -35,11 +35,13 @@ def engine_document() -> dict[str, Any]:
 
 
 def accuracy_document() -> dict[str, Any]:
-    precision = {"ap": 0.25, "ap50": 0.4, "small": 0.1, "medium": None, "large": 0.5, "by_class": {"car": 0.3}}
-    run = engine_document() | {"kind": "accuracy"}
+    precision = {"ap": 0.25, "ap50": 0.4, "small": 0.1, "medium": None, "large": 0.5, "by_class": {"car": {"ap": 0.3}}}
+    run, own = engine_document() | {"kind": "accuracy"}, {"cityscapes": {"ap": 0.2}}
     return run | {
         "accuracy": {
-            "m/onnxruntime": {"unseen": {"images": 500, "source_sha256": "abc", "box": {"ap": 0.3}, "mask": precision}}
+            "m/onnxruntime": {
+                "unseen": {"images": 500, "source_sha256": "abc", "box": {"ap": 0.3}, "mask": precision} | own
+            }
         }
     }
 
@@ -53,6 +55,21 @@ def serve_document() -> dict[str, Any]:
     run["sweep"] = {"bound_ms": 150.0, "highest_fps": 15.0}
     run["settings"] |= {"streams": 1, "arrivals": "constant", "seconds": 1.0, "jpeg_quality": 90, "frames": None}
     return run | {"server_memory": {"resident_bytes": 100 << 20}}
+
+
+def train_document() -> dict[str, Any]:
+    subject = {
+        "summary_ms": totals({"total": [400.0, 500.0, 600.0], "cpu": [900.0] * 3}),
+        "images_a_second": 4.0,
+        "times_base": {"ratio": 1.6, "low": 1.5, "high": 1.7},
+        "host_peak_bytes": 3000 << 20,
+        "device_peak_bytes": None,
+    }
+    rates = {"images_a_second": 50.0, "images_a_second_a_process": 25.0, "images_a_cpu_second": 30.0}
+    fed = {"subject": "m/a", "workers": 2, "images_a_second": 3.5, "waiting_share": 0.015, "gpu_busy_share": 0.85}
+    run = engine_document() | {"kind": "train", "base": "m/a", "subjects": {"m/a": subject, "m/cut": {}}}
+    run["settings"] |= {"pictures": 16, "data": "generated, 1024x512", "whole": False}
+    return run | {"loader": {"2": rates}, "fed": fed}
 
 
 def test_no_run_is_refused(capsys: Any) -> None:
@@ -80,7 +97,7 @@ def test_speed_and_accuracy_stand_side_by_side() -> None:
         "2.0",
         "200",
     ]
-    assert "| `m/onnxruntime` | unseen | 500 | 30.00 | 25.00 | 40.00 | 10.00 |  | 50.00 |  |" in text
+    assert "| `m/onnxruntime` | unseen | 500 | 30.00 | 25.00 | 40.00 | 10.00 |  | 50.00 | 20.00 |  |" in text
 
 
 def test_served_figures_say_what_was_dropped_and_how_old_answers_were() -> None:
@@ -89,6 +106,14 @@ def test_served_figures_say_what_was_dropped_and_how_old_answers_were() -> None:
     assert "- 0.800 (1.000 to 1.000) of the engine alone in a loop, 25.0 frames a second in the same run." in text
     assert "within 150 ms: 15.0 fps" in text
     assert "100 MiB" in text
+
+
+def test_training_stands_with_the_loader_that_feeds_it() -> None:
+    text = page([train_document()])
+    assert "| `m/a` | 4.00 | 500.0 | 590.0 | 600.0 | 1.600 (1.500 to 1.700) | 3000 |  |" in text
+    assert "m/cut" not in text
+    assert "| 2 | 50.0 | 25.0 | 30.0 |" in text
+    assert "`m/a` fed by 2 processes: 3.50 images a second, 1.5% of the time waiting for them, GPU busy 85%." in text
 
 
 def test_a_stopped_run_and_its_warnings_are_shown(tmp_path: Path) -> None:

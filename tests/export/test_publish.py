@@ -21,7 +21,7 @@ from tests.model.tiny_network import TINY
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from training.checkpoint import read_checkpoint, save_checkpoint
 from training.data.coco import CocoDataset
-from training.evaluate import Prediction
+from training.predictions import Prediction
 
 PROSE = Publication("finds little", "Apache-2.0", "only for tests")
 AGREED = Agreement(1, 1, 0, 0.0, 0.0, 0.0, 0)
@@ -139,14 +139,14 @@ def test_thresholds_and_figures_are_those_of_the_first_data_set(
     cars = [annotation(n + 1, rle(mask), category_id=3) for n, mask in enumerate(masks)]
     sets = [(name, write_coco(tmp_path / name, TINY.size_hw, 10, cars)) for name in ("cars", "others")]
 
-    def found(_: Any, dataset: CocoDataset) -> list[Prediction]:
+    def found(_: Any, dataset: CocoDataset) -> list[list[Prediction]]:
         if dataset.ground_truth["annotations"] and len(asked) == 0:
             asked.append(dataset)
-            return [Prediction(n + 1, 2, 0.6, 0.6, (10 + n, 8, 50 - n, 42), rle(mask)) for n, mask in enumerate(masks)]
+            return [[Prediction(n + 1, 2, 0.6, 0.6, (10 + n, 8, 50 - n, 42), rle(masks[n]))] for n in range(10)]
         return []
 
     asked: list[CocoDataset] = []
-    monkeypatch.setattr(export.publish, "collect_predictions", found)
+    monkeypatch.setattr(export.publish, "predictions_by_picture", found)
     folder = tmp_path / "tiny" / "1"
     artifact = publish(published.checkpoint, folder, replace(PROSE, accuracy=sets), silent)
     assert artifact.thresholds == [0.3, 0.3, 0.6, 0.3, 0.3, 0.3, 0.3, 0.3]

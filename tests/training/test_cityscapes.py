@@ -16,9 +16,10 @@ from tests.training.cityscapes_on_disk import SIZE, block, frame_of, write_ids, 
 from tests.training.coco_on_disk import rectangle
 from training.data.cityscapes import CityscapesDataset
 from training.data.sample import EVERY_CLASS
-from training.evaluate import Prediction, score_predictions
+from training.evaluate import score_predictions
 from training.feed import to_targets
 from training.matching import NEUTRAL, match
+from training.predictions import Prediction
 
 CAR, PERSON = 2, 0
 PREDICTED_ON = (50, 10, 70, 30)

@@ -12,6 +12,7 @@ from tests.model.tiny_network import TINY, seeded_network
 from tests.training.cityscapes_on_disk import block, frame_of, write_polygons
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from training.checkpoint import read_checkpoint, save_checkpoint
+from training.cityscapes_ap import CityscapesPrecision
 from training.command import TrainArguments, describe, summary, train
 from training.data.coco import CocoDataset
 from training.evaluate import Evaluation, Precision
@@ -95,7 +96,8 @@ def test_a_data_set_says_what_it_is(street: Path) -> None:
 def test_a_summary_is_one_line_in_percent() -> None:
     box = Precision(0.123, 0.3, 0.2, 0.1, 0.2, 0.3, {})
     mask = Precision(0.0456, 0.5, 0.2, 0.1, 0.2, 0.3, {})
-    line = summary(40, Evaluation(box, mask, images=7, instances=9, absent_classes=()))
+    own = CityscapesPrecision(0.2, 0.4, {})
+    line = summary(40, Evaluation(box, mask, own, images=7, instances=9, absent_classes=()))
     assert line == "step 40: box AP 12.3, mask AP 4.6 (AP50 50.0) on 7 pictures"
 
 

@@ -167,7 +167,7 @@ def test_a_data_set_tells_its_conditions_and_can_be_read(tmp_path: Path) -> None
     assert [image["condition"] for image in document["images"]] == expected
     assert set(expected) == {"night", "clear"}
     assert len(CocoDataset(path)) == 6
-    assert describe(path).endswith("version 1, seed 2, conditions night 50 %, clear 50 %")
+    assert describe(CocoDataset(path)).endswith("version 1, seed 2, conditions night 50 %, clear 50 %")
 
 
 def test_a_clear_data_set_says_nothing_of_conditions(tmp_path: Path) -> None:
