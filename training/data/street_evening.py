@@ -49,7 +49,7 @@ class Evening:
 
 def draw_dusk(rng: np.random.Generator) -> Evening:
     """Between sunset and the end of twilight."""
-    left = rng.uniform(0.3, 0.62)
+    left = rng.uniform(0.25, 0.55)
     warm = rng.uniform(0.0, 1.0)
     top = np.array([62.0, 84.0, 128.0]) * rng.uniform(0.7, 1.25)
     low = (warm * np.array([232.0, 160.0, 110.0]) + (1 - warm) * np.array([150.0, 160.0, 182.0])) * rng.uniform(0.7, 1)
@@ -68,16 +68,16 @@ def draw_dusk(rng: np.random.Generator) -> Evening:
 
 def draw_night(rng: np.random.Generator) -> Evening:
     """After twilight, in the gain of a camera that sees little."""
-    left = rng.uniform(0.05, 0.15)
+    left = rng.uniform(0.045, 0.13)
     glow = rng.uniform(0.3, 1.0)
     top = np.array([12.0, 14.0, 22.0]) * rng.uniform(0.5, 1.3)
     low = np.array([50.0, 42.0, 38.0]) * glow
     return Evening(
         sky=_sky(top, low, np.full(3, 0.12) * glow, rng.uniform(0.2, 1.0)),
         ambient=left * np.array([0.92, 0.96, 1.1]),
-        lamps=_lamp_colour(rng) * rng.uniform(0.35, 0.85),
+        lamps=_lamp_colour(rng) * rng.uniform(0.25, 0.65),
         haze=float(rng.uniform(0.003, 0.01)),
-        beam=float(rng.uniform(0.45, 0.95)),
+        beam=float(rng.uniform(0.3, 0.75)),
         windows=float(rng.uniform(0.5, 0.95)),
         traffic=float(rng.uniform(0.94, 1.0)),
         noise=float(1.5 + rng.gamma(2.0, 1.4)),
@@ -104,16 +104,28 @@ def light_up(painter: Painter, world: World, seconds: float, evening: Evening, r
     if depths is None or shine is None:
         raise ValueError("expected a painter that keeps depths, got one without; render with depths=True")
     lamps = street_lamps(world, seconds, painter.camera, rng) if evening.lamps.max() > 0.1 else np.zeros((0, 3))
-    light = cv2.resize(_illumination(depths, evening, lamps), painter.image.shape[1::-1])
-    lit = painter.image * light + shine * np.float32(evening.windows)
-    air = np.exp(-np.float32(evening.haze) * np.minimum(depths.metres, 600))[:, :, None]
-    lit = lit * air + (1 - air) * (evening.sky.sky_low * 0.6).astype(np.float32)
-    lit[depths.in_sky] = painter.image[depths.in_sky]
+    lit = _lit(painter.image, shine, depths, evening, lamps)
     lights = [
         *seen_lamps(painter, lamps, evening.lamps / max(float(evening.lamps.max()), 1e-6)),
         *vehicle_lights(painter, world, seconds, evening.traffic, rng),
     ]
-    return np.asarray(np.clip(lit + glare(painter.camera.size_hw, lights), 0, 255), np.uint8)
+    return np.asarray(cv2.add(lit, glare(painter.camera.size_hw, lights)), np.uint8)
+
+
+def _lit(image: Bytes, shine: Bytes, depths: Depths, evening: Evening, lamps: Points) -> Bytes:
+    """Things in the light that falls on them, behind the air between; the sky is painted as it shall be."""
+    air = np.exp(np.float32(-evening.haze) * np.minimum(depths.metres[::2, ::2], 600))[:, :, None]
+    veil = (1 - air) * (evening.sky.sky_low * 0.6).astype(np.float32)
+    size = image.shape[1::-1]
+    lit = cv2.multiply(image, cv2.resize(_illumination(depths, evening, lamps) * air, size), dtype=cv2.CV_32F)
+    lit = cv2.add(lit, cv2.resize(veil, size))
+    windows = cv2.convertScaleAbs(shine, alpha=evening.windows)
+    shown = cv2.convertScaleAbs(cv2.add(lit, windows, dtype=cv2.CV_32F))
+    open_sky = depths.in_sky.astype(np.uint8)
+    if evening.sky.sky_low.max() < 80:
+        # Pixels at an edge hold some of what stands before the sky, in daylight's colours: a bright rim at night.
+        open_sky = np.asarray(cv2.erode(open_sky, np.ones((3, 3), np.uint8)), np.uint8)
+    return np.asarray(cv2.copyTo(image, open_sky, shown), np.uint8)
 
 
 def _illumination(depths: Depths, evening: Evening, lamps: Points) -> Floats:

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from training.data.street_camera import Camera, Points, turn
 from training.data.street_depths import Depths
+from training.data.street_ensemble import Pose
 from training.data.street_light import Rgb
+from training.data.street_outlines import Bytes
 from training.data.street_painter import Painter
 from training.data.street_world import Actor, World
 
@@ -18,11 +20,11 @@ _REACH = 95.0
 """Metres ahead up to which street lamps are lit."""
 _MOST_LAMPS = 10
 _WHITE, _RED = np.array([255.0, 246.0, 228.0]), np.array([255.0, 44.0, 28.0])
-_HEADLIGHTS = {"car": (0.70, 0.68), "truck": (0.70, 0.66), "bus": (0.70, 0.61), "train": (0.50, 0.95),
+_HEADLIGHTS = {"car": (0.66, 0.68), "truck": (0.62, 0.66), "bus": (0.64, 0.61), "train": (0.58, 0.95),
                "motorcycle": (0.0, 0.88), "bicycle": (0.0, 0.88)}  # fmt: skip
-_TAILLIGHTS = {"car": (0.80, 0.80), "truck": (0.74, 0.58), "bus": (0.80, 1.05), "train": (0.50, 0.95),
+_TAILLIGHTS = {"car": (0.60, 0.80), "truck": (0.64, 0.58), "bus": (0.77, 1.05), "train": (0.58, 0.95),
                "motorcycle": (0.0, 0.72), "bicycle": (0.0, 0.80)}  # fmt: skip
-"""Share of the half width, and height in metres, at which a vehicle carries its lights."""
+"""Where a vehicle carries its lights: share of its half width with mirrors, height in metres."""
 
 
 @dataclass(frozen=True)
@@ -101,41 +103,47 @@ def vehicle_lights(
 
 def _lights_of(painter: Painter, actor: Actor, seconds: float) -> Iterator[SeenLight]:
     low, high = actor.mesh(seconds).low_high
-    pose, camera = actor.pose(seconds), painter.camera
-    rotation, place = turn(pose.heading), np.array([pose.x, pose.y, 0.0])
+    size = 0.04 if actor.kind == "bicycle" else 0.085
     for end, (across, z), colour, glare in (
         (float(high[0]), _HEADLIGHTS[actor.kind], _WHITE, 1.0),
         (float(low[0]), _TAILLIGHTS[actor.kind], _RED, 0.5),
     ):
-        for y in {float(high[1]) * across, float(low[1]) * across}:
-            spot = rotation @ np.array([end, y, z]) + place
-            way = camera.position - spot
-            towards = float(way @ rotation[:, 0]) / float(np.linalg.norm(way)) * (1 if end > 0 else -1)
-            seen = camera.to_camera(spot[None])
-            if towards > 0.15 and seen[0, 2] > 2.0:
-                x, y_pixel = camera.to_pixels(seen)[0].tolist()
-                if _owned(painter, x, y_pixel, actor):
-                    size = (0.085 if actor.kind != "bicycle" else 0.04) * camera.focal / float(seen[0, 2])
-                    yield SeenLight((x, y_pixel), max(0.7, size), colour, glare * towards**2)
+        for side in (-1, 1) if across else (0,):
+            spot = np.array([end, side * across * float(high[1]), z])
+            light = _seen_on(painter, actor, actor.pose(seconds), spot, size)
+            if light is not None:
+                place, radius, towards = light
+                yield SeenLight(place, radius, colour, glare * towards**2)
+
+
+def _seen_on(
+    painter: Painter, actor: Actor, pose: Pose, spot: Points, size: float
+) -> tuple[tuple[float, float], float, float] | None:
+    """Pixel place and radius of a light of ``size`` metres at ``spot`` [3] in the vehicle's axes, and the cosine of the
+    angle at which it looks at us; None if it is out of the frame, hidden, or looks away."""
+    rotation, camera = turn(pose.heading), painter.camera
+    there = rotation @ spot + np.array([pose.x, pose.y, 0.0])
+    way, seen = camera.position - there, camera.to_camera(there[None])
+    towards = float(way @ rotation[:, 0]) / float(np.linalg.norm(way)) * (1 if spot[0] > 0 else -1)
+    if towards < 0.15 or seen[0, 2] < 2.0:
+        return None
+    x, y = camera.to_pixels(seen)[0].tolist()
+    radius = max(0.7, size * camera.focal / float(seen[0, 2]))
+    reach = max(1, round(radius))
+    around = painter.owners[max(0, int(y) - reach) : int(y) + reach + 1, max(0, int(x) - reach) : int(x) + reach + 1]
+    shows = _inside(x, y, camera) and np.isin(around, [actor.track_id, actor.rider_id or actor.track_id]).any()
+    return ((x, y), radius, towards) if shows else None
 
 
 def _inside(x: float, y: float, camera: Camera) -> bool:
     return 0 <= x < camera.size_hw[1] and 0 <= y < camera.size_hw[0]
 
 
-def _owned(painter: Painter, x: float, y: float, actor: Actor) -> bool:
-    """Whether the vehicle is what one sees there; its outline may end a pixel short of its lights."""
-    if not _inside(x, y, painter.camera):
-        return False
-    around = painter.owners[max(0, int(y) - 1) : int(y) + 2, max(0, int(x) - 1) : int(x) + 2]
-    return bool(np.isin(around, [actor.track_id, actor.rider_id or actor.track_id]).any())
-
-
-def glare(size_hw: tuple[int, int], lights: Iterable[SeenLight]) -> Floats:
-    """What the lights add to a picture, float32 RGB [h, w, 3]: bright discs and the halo of a lens around them."""
+def glare(size_hw: tuple[int, int], lights: Iterable[SeenLight]) -> Bytes:
+    """What the lights add to a picture, RGB [h, w, 3]: bright discs and the halo of a lens around them."""
     high, wide = size_hw
     scale = wide / 1024
-    discs = np.zeros((high, wide, 3), np.float32)
+    discs = np.zeros((high, wide, 3), np.uint8)
     halo = np.zeros(((high + 3) // 4, (wide + 3) // 4, 3), np.float32)
     for light in lights:
         x, y = light.place_xy
@@ -144,7 +152,6 @@ def glare(size_hw: tuple[int, int], lights: Iterable[SeenLight]) -> Floats:
         wide_px = max(0.6, 0.35 * light.radius)
         power = light.colour * light.glare * min(6.0, 1.2 + 0.5 * light.radius)
         cv2.circle(halo, (round(x * 4), round(y * 4)), round(wide_px * 16), power.tolist(), -1, cv2.LINE_AA, 4)
-    near = cv2.GaussianBlur(halo, (0, 0), 1.6 * scale) * 0.75
-    far = cv2.GaussianBlur(halo, (0, 0), 6.5 * scale) * 0.9
-    spread = cv2.resize(near + far, (wide, high))
-    return np.asarray(spread + cv2.GaussianBlur(discs, (0, 0), max(0.5, 0.6 * scale)), np.float32)
+    near, far = cv2.GaussianBlur(halo, (0, 0), 1.6 * scale), cv2.GaussianBlur(halo, (0, 0), 6.5 * scale)
+    spread = cv2.resize(cv2.convertScaleAbs(cv2.addWeighted(near, 0.75, far, 0.9, 0)), (wide, high))
+    return np.asarray(cv2.add(spread, cv2.GaussianBlur(discs, (0, 0), max(0.5, 0.6 * scale))), np.uint8)
