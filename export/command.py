@@ -10,7 +10,7 @@ import tyro
 from export.predictor import on_the_street, open_predictor
 from export.publish import Publication, publish
 from model.detect import NmsKind
-from training.data.coco import CocoDataset
+from training.data.location import open_dataset
 from training.evaluate import Precision
 from training.evaluate import evaluate as score
 
@@ -44,7 +44,7 @@ class EvaluateArguments:
     model: Annotated[Path, tyro.conf.Positional]
     """Checkpoint, published weights, or model folder such as models/street-nano/1."""
     data: Path
-    """COCO JSON with the pictures beside it."""
+    """COCO JSON or folder with instances.json, DIR:SPLIT of Cityscapes' layout, or DIR:NAME of COCO's own."""
     classes: Literal["own", "street"] = "own"
     """Classes that are scored: the model's own; or the street's, with what it finds of any other class discarded."""
     nms: NmsKind = "fast"
@@ -75,7 +75,7 @@ def evaluate(arguments: EvaluateArguments) -> None:
     """Print a table by class, then the whole evaluation as one line of JSON."""
     predictor = open_predictor(arguments.model, arguments.threads, arguments.preset, arguments.nms)
     predictor = on_the_street(predictor) if arguments.classes == "street" else predictor
-    result = score(predictor.predict, CocoDataset(arguments.data, class_names=predictor.class_names))
+    result = score(predictor.predict, open_dataset(arguments.data, class_names=predictor.class_names))
     print(f"{result.images} pictures, {result.instances} instances")
     print(f"{'':12}{'box AP':>8}{'mask AP':>9}")
     for name in result.box.by_class:

@@ -1,6 +1,5 @@
 """``streetmask train``: a recipe on the user's data, from nothing or from a checkpoint, resumable at any time."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,8 @@ from model.config import PRESETS
 from model.yolact import Yolact
 from scene.errors import ConfigurationError, require
 from training.checkpoint import load_network, read_progress, training_history
-from training.data.coco import CocoDataset
+from training.data.dataset import InstanceDataset
+from training.data.location import open_dataset
 from training.evaluate import Evaluation
 from training.feed import AugmentedPictures
 from training.loop import LAST, RunSettings, Trainer
@@ -25,13 +25,14 @@ class TrainArguments:
     """Train a network; run the same command again to go on from the last checkpoint."""
 
     data: tuple[Path, ...]
-    """COCO JSON files of the target, pictures beside each, as `streetmask data synth` writes them."""
+    """Data sets of the target: COCO JSON files or folders with instances.json, DIR:SPLIT of Cityscapes' layout, or
+    DIR:NAME of COCO's annotations/instances_NAME.json."""
     out: Path
     """Folder of the run: checkpoints, log and TensorBoard events."""
     held_out: Path | None = None
-    """COCO JSON on which AP is measured during training."""
+    """Data set on which AP is measured during training."""
     source: Path | None = None
-    """COCO JSON whose pictures are mixed in, by the recipe's share."""
+    """Data set whose pictures are mixed in, by the recipe's share."""
     start: Path | None = None
     """Weights to start from, with the classes to train for (`streetmask weights convert`); random ones without it."""
     preset: str = "street-nano"
@@ -60,20 +61,20 @@ def train(arguments: TrainArguments) -> None:
     recipe = _recipe(arguments)
     require("preset", arguments.preset in PRESETS, f"one of {', '.join(PRESETS)}", arguments.preset)
     if not arguments.data:
-        raise ConfigurationError("data", "expected at least one COCO JSON file, but none came")
+        raise ConfigurationError("data", "expected at least one data set, but none came")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     network = load_network(arguments.start) if arguments.start else Yolact(PRESETS[arguments.preset])
     size_hw = network.config.size_hw
     names = network.config.class_names
-    targets = [CocoDataset(path, class_names=names) for path in arguments.data]
-    source = CocoDataset(arguments.source, class_names=names) if arguments.source else None
-    held_out = CocoDataset(arguments.held_out, class_names=names) if arguments.held_out else None
+    targets = [open_dataset(path, class_names=names) for path in arguments.data]
+    source = open_dataset(arguments.source, class_names=names) if arguments.source else None
+    held_out = open_dataset(arguments.held_out, class_names=names) if arguments.held_out else None
     arguments.out.mkdir(parents=True, exist_ok=True)
     settings = RunSettings(
         folder=arguments.out,
-        data=tuple(_seen(arguments)),
+        data=tuple(_seen(arguments, [*targets, *([source] if source is not None else [])])),
         device=arguments.device,
         workers=arguments.workers,
         seed=arguments.seed,
@@ -86,20 +87,14 @@ def train(arguments: TrainArguments) -> None:
     print(f"{arguments.out / LAST} stands at step {trainer.step} of {recipe.steps}")
 
 
-def describe(annotation_file: Path) -> str:
-    """A data set in words: what its JSON says of itself, and how many pictures it has."""
-    content = json.loads(annotation_file.read_bytes())
-    info = content.get("info", {})
-    about = [str(info.get("description") or annotation_file.name)]
-    about += [f"{name} {info[name]}" for name in ("version", "seed") if name in info]
-    return f"{len(content['images'])} pictures: {', '.join(about)}"
+def describe(dataset: InstanceDataset) -> str:
+    """A data set in words: what it says of itself, and how many pictures it has."""
+    return f"{len(dataset)} pictures: {dataset.description}"
 
 
-def _seen(arguments: TrainArguments) -> Iterator[str]:
+def _seen(arguments: TrainArguments, datasets: list[InstanceDataset]) -> Iterator[str]:
     """The data sets in words, and what the checkpoint that it starts from had seen."""
-    yield from (describe(path) for path in arguments.data)
-    if arguments.source:
-        yield describe(arguments.source)
+    yield from (describe(dataset) for dataset in datasets)
     if arguments.start:
         yield f"before that: {training_history(read_progress(arguments.start))}"
 

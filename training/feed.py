@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler
 
 from scene.errors import require
-from training.data.coco import CocoDataset
+from training.data.dataset import InstanceDataset
 from training.data.mixing import choose_pictures
 from training.data.pasting import InstanceDonor, paste_instances
 from training.data.sample import Sample
@@ -45,8 +45,8 @@ class AugmentedPictures(Dataset[tuple[NDArray[np.uint8], Targets]]):
 
     def __init__(
         self,
-        targets: Sequence[CocoDataset],
-        source: CocoDataset | None,
+        targets: Sequence[InstanceDataset],
+        source: InstanceDataset | None,
         recipe: Recipe,
         size_hw: tuple[int, int],
         seed: int,
@@ -76,8 +76,8 @@ class AugmentedPictures(Dataset[tuple[NDArray[np.uint8], Targets]]):
 
 
 def _from_source(
-    source: CocoDataset | None, recipe: Recipe, seed: int
-) -> tuple[list[CocoDataset], InstanceDonor | None]:
+    source: InstanceDataset | None, recipe: Recipe, seed: int
+) -> tuple[list[InstanceDataset], InstanceDonor | None]:
     """What a recipe takes of a source: pictures for the pool, and who gives instances to paste."""
     if source is None:
         wanted = [name for name in ("mixing", "pasting") if getattr(recipe, name) is not None]

@@ -20,7 +20,7 @@ from model.yolact import Yolact, normalise
 from scene.errors import DataError
 from training.checkpoint import read_checkpoint, save_checkpoint
 from training.class_losses import ClassCounts
-from training.data.coco import CocoDataset
+from training.data.dataset import InstanceDataset
 from training.evaluate import Evaluation, evaluate
 from training.feed import AugmentedPictures, Batch, feed
 from training.losses import Losses, losses
@@ -57,7 +57,7 @@ class Trainer:
         self.counts = ClassCounts(network.config.class_count)
         self.step = 0
 
-    def run(self, pictures: AugmentedPictures, held_out: CocoDataset | None) -> Iterator[Evaluation]:
+    def run(self, pictures: AugmentedPictures, held_out: InstanceDataset | None) -> Iterator[Evaluation]:
         """Train to the recipe's last step; yields each evaluation on ``held_out`` as it is made."""
         torch.manual_seed(self.settings.seed)
         self.take_up()
@@ -87,7 +87,7 @@ class Trainer:
         self._update(terms.total)
         return terms
 
-    def evaluate(self, held_out: CocoDataset, writer: SummaryWriter | None = None) -> Evaluation:
+    def evaluate(self, held_out: InstanceDataset, writer: SummaryWriter | None = None) -> Evaluation:
         """COCO AP of the network as it stands, through the deployed module."""
         predictor = TorchPredictor(Segmenter(self.network, DetectSettings()), self.device)
         result = evaluate(predictor, held_out)
