@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler
 
 from scene.errors import require
-from training.data.coco import CocoDataset
 from training.data.dataset import InstanceDataset
 from training.data.mixing import choose_pictures
 from training.data.pasting import InstanceDonor, paste_instances
@@ -78,12 +77,11 @@ class AugmentedPictures(Dataset[tuple[NDArray[np.uint8], Targets]]):
 
 def _from_source(
     source: InstanceDataset | None, recipe: Recipe, seed: int
-) -> tuple[list[CocoDataset], InstanceDonor | None]:
+) -> tuple[list[InstanceDataset], InstanceDonor | None]:
     """What a recipe takes of a source: pictures for the pool, and who gives instances to paste."""
-    wanted = [name for name in ("mixing", "pasting") if getattr(recipe, name) is not None]
-    if not isinstance(source, CocoDataset):
-        came = "Cityscapes' layout; see `streetmask data convert`" if source else "none"
-        require("source", not wanted, f"a data set in COCO's format for the recipe's {' and '.join(wanted)}", came)
+    if source is None:
+        wanted = [name for name in ("mixing", "pasting") if getattr(recipe, name) is not None]
+        require("source", not wanted, f"a data set for the recipe's {' and '.join(wanted)}", source)
         return [], None
     mixed = [] if recipe.mixing is None else [choose_pictures(source, recipe.mixing, seed)]
     return mixed, None if recipe.pasting is None else InstanceDonor(source, recipe.pasting, seed)
@@ -120,11 +118,12 @@ def feed(pictures: AugmentedPictures, first_step: int, workers: int) -> DataLoad
 def to_targets(sample: Sample) -> Targets:
     """A sample's truth as tensors, boxes in [0, 1], crowds apart."""
     height, width = sample.size_hw
-    scale = np.array([width, height, width, height], np.float32)
-    # Choosing rows copies the masks, a tenth of the time of reading and augmenting: only where there is a crowd
-    objects = sample.rows(~sample.crowds) if sample.crowds.any() else sample
-    boxes, crowds = objects.boxes_xyxy / scale, sample.boxes_xyxy[sample.crowds] / scale
-    return Targets(*(torch.from_numpy(rows) for rows in (boxes, objects.classes, objects.masks, crowds)))
+    boxes = torch.from_numpy(sample.boxes_xyxy / np.array([width, height, width, height], np.float32))
+    classes, masks = torch.from_numpy(sample.classes), torch.from_numpy(sample.masks)
+    crowds = torch.from_numpy(sample.crowds)
+    if not sample.crowds.any():  # spares a copy of all masks
+        return Targets(boxes, classes, masks, boxes[crowds])
+    return Targets(boxes[~crowds], classes[~crowds], masks[~crowds], boxes[crowds])
 
 
 def _collate(items: list[tuple[NDArray[np.uint8], Targets]]) -> Batch:

@@ -15,7 +15,7 @@ from scene.errors import DataError
 from tests.training.cityscapes_on_disk import SIZE, block, frame_of, write_ids, write_picture, write_polygons
 from tests.training.coco_on_disk import rectangle
 from training.data.cityscapes import CityscapesDataset
-from training.data.sample import EVERY_CLASS
+from training.data.sample import EVERY_CLASS, tight_boxes
 from training.evaluate import score_predictions
 from training.feed import to_targets
 from training.matching import NEUTRAL, match
@@ -50,6 +50,33 @@ def test_the_label_map(tmp_path: Path) -> None:
     assert sample.check().classes.tolist() == list(range(8))
     assert sample.boxes_xyxy[:, 0].tolist() == [18, 27, 9, 36, 45, 54, 63, 0]
     assert not sample.crowds.any()
+
+
+@pytest.mark.parametrize("to_hw", [None, (30, 50), (27, 70)])
+def test_boxes_are_tight_and_one_label_can_be_cut_out(tmp_path: Path, to_hw: tuple[int, int] | None) -> None:
+    objects = [
+        block("car", (2, 20, 60, 50)),
+        block("pole", (30, 0, 33, 60)),
+        block("persongroup", (70, 5, 90, 20)),
+        block("caravan", (70, 30, 95, 58)),
+    ]
+    cars = dataset(tmp_path, objects, scale_to_hw=to_hw)
+    sample = cars[0].check()
+    np.testing.assert_array_equal(sample.boxes_xyxy, tight_boxes(sample.masks))
+    assert cars.classes_on(0) == [(label.class_index, label.ignored) for label in cars.labels(0)]
+    assert sorted(cars.classes_on(0)) == [(EVERY_CLASS, True), (PERSON, True), (CAR, False)]
+    whole = dataset(tmp_path, objects)[0]
+    for row, mask in enumerate(whole.masks):
+        cut, (x1, y1, x2, y2) = cars.cut_mask(0, row)
+        np.testing.assert_array_equal(cut, mask[y1:y2, x1:x2])
+        assert cut.sum() == mask.sum()
+
+
+def test_picked_pictures_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    for number in range(3):
+        write_polygons(frame_of(tmp_path, number), [block("car", (5, 5, 20 + number, 30))])
+    picked = CityscapesDataset(tmp_path, "train").pick([2, 0])
+    assert [picked[index].boxes_xyxy[0, 2] for index in range(len(picked))] == [22, 20]
 
 
 def test_both_forms_say_the_same(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from scene.classes import STREET_CLASSES
 from scene.errors import ConfigurationError, DataError
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from training.data.coco import CocoDataset
+from training.data.dataset import InstanceDataset
 from training.data.mixing import COCO_1000, COCO_5000, SourceRule, choose_pictures
 
 SIZE = (20, 30)
@@ -34,7 +35,7 @@ def source(folder: Path, pictures: Sequence[Held]) -> CocoDataset:
     return CocoDataset(path)
 
 
-def ids(dataset: CocoDataset) -> list[int]:
+def ids(dataset: InstanceDataset) -> list[int]:
     return [dataset.image_id(index) for index in range(len(dataset))]
 
 
@@ -45,7 +46,9 @@ def buses(tmp_path_factory: pytest.TempPathFactory) -> CocoDataset:
 
 def test_a_source_without_a_fitting_picture_is_told(tmp_path: Path) -> None:
     dataset = source(tmp_path, [[], [(DOG, 0)], [(PERSON, 1)]])
-    with pytest.raises(DataError, match=r"instances\.json: expected all that hold one of person.* but 0 of its 3"):
+    with pytest.raises(
+        DataError, match=r"instances\.json, pictures in .*images: expected all that hold one of person.* but 0 of its 3"
+    ):
         choose_pictures(dataset, SourceRule(), seed=1)
 
 

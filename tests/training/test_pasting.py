@@ -79,7 +79,7 @@ def samples(draw: st.DrawFn) -> Sample:
 
 def test_a_source_without_instances_has_none_to_give(tmp_path: Path) -> None:
     crowd: Rows = [(1, disc(SIZE, (30, 30), 12), 1)]
-    with pytest.raises(DataError, match=r"instances\.json has no instance to paste"):
+    with pytest.raises(DataError, match=r"instances\.json, pictures in .*: expected an instance to paste"):
         InstanceDonor(source(tmp_path, [[], crowd]), FEW, seed=1)
 
 

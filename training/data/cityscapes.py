@@ -1,5 +1,6 @@
 """Pictures and instances in Cityscapes' own layout, from polygons or from pictures of instance ids."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from training.data.cityscapes_labels import class_table
 from training.data.cityscapes_layout import Frame, frames_of
 from training.data.cityscapes_truth import InstanceIds, Region, read_truth, regions, truth_size
 from training.data.dataset import Label, coco_truth
-from training.data.mask_window import SizeHw, mask_window, resized
+from training.data.mask_window import SizeHw, mask_window, resized, window_box
 from training.data.picture_file import read_picture
 from training.data.run_lengths import RunLengths, crop_rle
 from training.data.sample import EVERY_CLASS, Sample
@@ -56,10 +57,10 @@ class CityscapesDataset:
         ids, found = self._regions(index)
         size_hw = ids.shape[0], ids.shape[1]
         image = read_picture(self._frames[index].picture, size_hw, self.scale_to_hw)
-        masks = _masks(ids, found, self.scale_to_hw or size_hw)
+        masks, boxes_xyxy = _masks(ids, found, self.scale_to_hw or size_hw)
         classes = np.array([self._class_of[region.label_id] for region in found], np.int64)
         crowds = np.array([region.is_group for region in found], np.bool_) | (classes == EVERY_CLASS)
-        sample = Sample.from_masks(image, classes, masks, crowds)
+        sample = Sample(image, boxes_xyxy, classes, masks, crowds)
         visible = sample.boxes_xyxy[:, 2] > sample.boxes_xyxy[:, 0]
         return sample if visible.all() else sample.rows(visible)
 
@@ -92,10 +93,26 @@ class CityscapesDataset:
         ids, found = self._regions(index)
         return [self._label(ids, region) for region in found]
 
+    def classes_on(self, index: int) -> list[tuple[int, bool]]:
+        """The class index of each label of a picture, and whether that is ignored."""
+        return [(self._class_of[region.label_id], self._is_ignored(region)) for region in self._regions(index)[1]]
+
+    def cut_mask(self, index: int, row: int) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
+        """The mask [h, w] of one label, by its place in ``classes_on``, within its tight box xyxy on the whole picture,
+        and that box."""
+        ids, found = self._regions(index)
+        x1, y1, x2, y2 = box_xyxy = found[row].box_xyxy
+        return (ids[y1:y2, x1:x2] == found[row].value).view(np.uint8), box_xyxy
+
     def first(self, count: int) -> "CityscapesDataset":
         """The same data set with its first ``count`` pictures at most."""
+        return self.pick(range(len(self))[:count])
+
+    def pick(self, indices: Sequence[int]) -> "CityscapesDataset":
+        """The same data set with these of its pictures alone, in this order, numbered from 1 again."""
         part = object.__new__(CityscapesDataset)
-        part.__dict__.update(self.__getstate__(), _frames=self._frames[:count], _truths=self._truths[:count])
+        frames, truths = ([each[index] for index in indices] for each in (self._frames, self._truths))
+        part.__dict__.update(self.__getstate__(), _frames=frames, _truths=truths)
         return part
 
     @cached_property
@@ -108,14 +125,18 @@ class CityscapesDataset:
         ids = read_truth(self._truths[index])
         return ids, [region for region in regions(ids) if region.label_id in self._class_of]
 
+    def _is_ignored(self, region: Region) -> bool:
+        return region.is_group or self._class_of[region.label_id] == EVERY_CLASS
+
     def _label(self, ids: InstanceIds, region: Region) -> Label:
         x1, y1, x2, y2 = region.box_xyxy
         mask = (ids[y1:y2, x1:x2] == region.value).view(np.uint8)
         size_hw, class_index = (ids.shape[0], ids.shape[1]), self._class_of[region.label_id]
         counts = crop_rle(mask, (x1, y1), size_hw)["counts"].decode("ascii")
-        ignored = region.is_group or class_index == EVERY_CLASS
         box_xywh = float(x1), float(y1), float(x2 - x1), float(y2 - y1)
-        return Label(class_index, ignored, RunLengths(size_hw, counts), box_xywh, float(np.count_nonzero(mask)))
+        return Label(
+            class_index, self._is_ignored(region), RunLengths(size_hw, counts), box_xywh, float(np.count_nonzero(mask))
+        )
 
 
 def _truth_file(frame: Frame) -> Path:
@@ -130,14 +151,16 @@ def _truth_file(frame: Frame) -> Path:
     return frame.truths[0]
 
 
-def _masks(ids: InstanceIds, found: list[Region], to_hw: SizeHw) -> NDArray[np.uint8]:
-    """The regions' masks uint8 [N, h, w], stretched; only the part that holds a region is looked at."""
+def _masks(ids: InstanceIds, found: list[Region], to_hw: SizeHw) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The regions' masks uint8 [N, h, w], stretched, and their tight boxes xyxy; only what holds a region is looked
+    at."""
     size_hw = ids.shape[0], ids.shape[1]
-    masks = np.zeros((len(found), *to_hw), np.uint8)
-    for mask, region in zip(masks, found, strict=True):
+    masks, boxes_xyxy = np.zeros((len(found), *to_hw), np.uint8), np.zeros((len(found), 4), np.float32)
+    for mask, box, region in zip(masks, boxes_xyxy, found, strict=True):
         x1, y1, x2, y2 = region.box_xyxy
         window = mask_window((y1, y2), (x1, x2), size_hw, to_hw)
         crop = (ids[slice(*window.rows), slice(*window.columns)] == region.value).view(np.uint8)
         (top, bottom), (left, right) = window.to_rows, window.to_columns
         mask[top:bottom, left:right] = resized(crop, (bottom - top, right - left), window.shrinks)
-    return masks
+        box[:] = window_box(mask, window)
+    return masks, boxes_xyxy

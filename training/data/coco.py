@@ -53,7 +53,7 @@ class CocoDataset:
         self.class_names = class_names
         self.scale_to_hw = scale_to_hw
         self.description = described(content.info, annotation_file.name)
-        self.annotation_file = annotation_file
+        self._file = annotation_file
         self._folder = picture_folder(annotation_file)
         self._images = content.images
         class_of, self.dropped = _map_classes(content, class_names, annotation_file)
@@ -65,9 +65,8 @@ class CocoDataset:
 
     def __getitem__(self, index: int) -> Sample:
         entry = self._images[index]
-        rows = self._rows[entry.id]
-        image, size_hw = self.picture(index, self.scale_to_hw), (entry.height, entry.width)
-        masks, boxes_xyxy = self._masks(entry, self.scale_to_hw or size_hw)
+        image, rows = self.picture(index, self.scale_to_hw), self._rows[entry.id]
+        masks, boxes_xyxy = self._masks(entry, self.scale_to_hw or (entry.height, entry.width))
         classes = np.array([class_index for class_index, _ in rows], np.int64)
         crowds = np.array([row.iscrowd != 0 for _, row in rows], np.bool_)
         sample = Sample(image, boxes_xyxy, classes, masks, crowds)
@@ -88,7 +87,7 @@ class CocoDataset:
 
     def picture_path(self, index: int) -> Path:
         """Where the picture lies."""
-        return picture_file(self.annotation_file, self._folder, self._images[index].file_name)
+        return picture_file(self._file, self._folder, self._images[index].file_name)
 
     def picture(self, index: int, scale_to_hw: SizeHw | None = None) -> RgbImage:
         """The picture alone, uint8 RGB [H, W, 3], whole or stretched to (height, width)."""
@@ -101,16 +100,17 @@ class CocoDataset:
             return [_label(class_index, row, entry) for class_index, row in self._rows[entry.id]]
 
     def classes_on(self, index: int) -> list[tuple[int, bool]]:
-        """The class index of each annotation of a picture, and whether that is a crowd; no mask is decoded for it."""
+        """The class index of each label of a picture, and whether that is ignored; no mask is decoded for it."""
         return [(class_index, row.iscrowd != 0) for class_index, row in self._rows[self.image_id(index)]]
 
     def cut_mask(self, index: int, row: int) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
-        """The mask [h, w] of one annotation, by its place in ``classes_on``, within its tight box xyxy on the whole
-        picture, and that box; [0, 0] where it has no pixel."""
-        size_hw = self.size_hw(index)
+        """The mask [h, w] of one label, by its place in ``classes_on``, within its tight box xyxy on the whole picture,
+        and that box; [0, 0] where it has no pixel."""
+        entry, size_hw = self._images[index], self.size_hw(index)
         mask = np.zeros(size_hw, np.uint8)
-        _, annotation = self._rows[self.image_id(index)][row]
-        x1, y1, x2, y2 = box_xyxy = decode_onto(mask, compressed(annotation.segmentation, size_hw))
+        with self._naming(entry):
+            segmentation = self._rows[entry.id][row][1].segmentation
+            x1, y1, x2, y2 = box_xyxy = decode_onto(mask, compressed(segmentation, size_hw))
         return mask[y1:y2, x1:x2], box_xyxy
 
     def first(self, count: int) -> "CocoDataset":
@@ -145,7 +145,7 @@ class CocoDataset:
         try:
             yield
         except DataError as error:
-            raise DataError(f"{self.annotation_file}, picture {entry.file_name}: {error}") from error
+            raise DataError(f"{self._file}, picture {entry.file_name}: {error}") from error
 
 
 def _label(class_index: int, row: CocoAnnotation, entry: CocoImage) -> Label:

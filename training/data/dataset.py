@@ -1,9 +1,12 @@
 """What every data set of pictures with instances offers to training, evaluation and conversion."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from scene.classes import coco_categories
 from scene.image import RgbImage
@@ -66,6 +69,19 @@ class InstanceDataset(Protocol):
 
     def labels(self, index: int) -> list[Label]:
         """What is labelled on the whole picture."""
+        ...
+
+    def classes_on(self, index: int) -> list[tuple[int, bool]]:
+        """The class index of each of a picture's ``labels`` and whether that is ignored, found with less work."""
+        ...
+
+    def cut_mask(self, index: int, row: int) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
+        """The mask uint8 [h, w] of 0 and 1 of one of a picture's ``labels``, within its tight box xyxy on the whole
+        picture, end-exclusive, and that box."""
+        ...
+
+    def pick(self, indices: Sequence[int]) -> "InstanceDataset":
+        """The same data set with these of its pictures alone, in this order."""
         ...
 
     def first(self, count: int) -> "InstanceDataset":

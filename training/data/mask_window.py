@@ -43,6 +43,13 @@ def resized(mask: NDArray[np.uint8], to_hw: SizeHw, shrinks: bool) -> NDArray[np
     return cast(NDArray[np.uint8], (soft >= 127).view(np.uint8))
 
 
+def window_box(mask: NDArray[np.uint8], window: MaskWindow) -> tuple[int, int, int, int]:
+    """The tight box xyxy of a resized mask [h, w] that is zero outside of its window; zeros where it is empty."""
+    (top, bottom), (left, right) = window.to_rows, window.to_columns
+    x, y, w, h = cv2.boundingRect(mask[top:bottom, left:right])
+    return (left + x, top + y, left + x + w, top + y + h) if w else (0, 0, 0, 0)
+
+
 def _meeting(interval: Span, side: int, to_side: int, crop: bool) -> tuple[Span, Span]:
     """The interval in pixels, grown to borders that a side of both lengths has, in the one and in the other."""
     meetings = gcd(side, to_side) if crop else 1

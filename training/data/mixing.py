@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 from scene.classes import STREET_CLASSES
 from scene.errors import ConfigurationError, DataError
-from training.data.coco import CocoDataset
+from training.data.dataset import InstanceDataset
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class PasteSettings:
     pool: int = 5000
 
 
-def choose_pictures(source: CocoDataset, rule: SourceRule, seed: int) -> CocoDataset:
+def choose_pictures(source: InstanceDataset, rule: SourceRule, seed: int) -> InstanceDataset:
     """The source's pictures that a rule and a seed choose, by image id rising.
 
     Each picture draws a lot by its id and the seed, and the lowest are chosen: the order of the file does not matter, a
@@ -68,13 +68,13 @@ def choose_pictures(source: CocoDataset, rule: SourceRule, seed: int) -> CocoDat
         wanted = "all that hold" if rule.count is None else f"{rule.count} that hold"
         without = f" and no {', no '.join(rule.none_of)}" if rule.none_of else ""
         raise DataError(
-            f"{source.annotation_file}: expected {wanted} one of {', '.join(rule.any_of)}{without}, but {len(fitting)} "
+            f"{place(source)}: expected {wanted} one of {', '.join(rule.any_of)}{without}, but {len(fitting)} "
             f"of its {len(source)} pictures do; give a larger source set, or a rule that counts fewer"
         )
     return draw_lots(source, fitting, rule.count, seed)
 
 
-def fitting_pictures(source: CocoDataset, rule: SourceRule) -> list[int]:
+def fitting_pictures(source: InstanceDataset, rule: SourceRule) -> list[int]:
     """The indices of the source's pictures that a rule lets in, however many."""
     unknown = sorted({*rule.any_of, *rule.none_of} - set(source.class_names))
     if unknown:
@@ -92,7 +92,12 @@ def fitting_pictures(source: CocoDataset, rule: SourceRule) -> list[int]:
     return [index for index in range(len(source)) if fits(index)]
 
 
-def draw_lots(source: CocoDataset, indices: list[int], count: int | None, seed: int) -> CocoDataset:
+def place(source: InstanceDataset) -> str:
+    """A data set in words, and where its pictures lie."""
+    return f"{source.description}, pictures in {source.picture_path(0).parent}"
+
+
+def draw_lots(source: InstanceDataset, indices: list[int], count: int | None, seed: int) -> InstanceDataset:
     """At most ``count`` of these pictures, by image id rising."""
 
     def lot(index: int) -> bytes:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from scene.errors import DataError
 from scene.image import RgbImage
-from training.data.coco import CocoDataset
-from training.data.mixing import PasteSettings, SourceRule, draw_lots, fitting_pictures
+from training.data.dataset import InstanceDataset
+from training.data.mixing import PasteSettings, SourceRule, draw_lots, fitting_pictures, place
 from training.data.sample import Sample
 
 Window = tuple[int, int, int, int]
@@ -63,10 +63,12 @@ class InstanceDonor:
     than ``settings.smallest_side``. Raises ``DataError`` where the source holds no single instance.
     """
 
-    def __init__(self, source: CocoDataset, settings: PasteSettings, seed: int) -> None:
+    def __init__(self, source: InstanceDataset, settings: PasteSettings, seed: int) -> None:
         fitting = fitting_pictures(source, SourceRule(any_of=source.class_names))
         if not fitting:
-            raise DataError(f"{source.annotation_file} has no instance to paste; give a source set that holds some")
+            raise DataError(
+                f"{place(source)}: expected an instance to paste, found none; give a source set that holds some"
+            )
         self.source = draw_lots(source, fitting, settings.pool, seed)
         self.settings = settings
         rows = (

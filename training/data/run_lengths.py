@@ -2,14 +2,13 @@
 
 from typing import Any, cast
 
-import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from scene.errors import DataError
-from training.data.mask_window import SizeHw, mask_window, resized
+from training.data.mask_window import SizeHw, mask_window, resized, window_box
 
 Rle = dict[str, Any]
 """COCO's compressed run lengths: ``{"size": [h, w], "counts": str or bytes}``."""
@@ -53,10 +52,8 @@ def decode_onto(target: NDArray[np.uint8], rle: Rle) -> tuple[int, int, int, int
     window = mask_window(rows, columns, size_hw, (target.shape[0], target.shape[1]))
     (top, bottom), (left, right) = window.to_rows, window.to_columns
     crop = _fill_columns(runs, window.columns, size_hw[0])[:, slice(*window.rows)]
-    cut = target[top:bottom, left:right]
-    cut[:] = resized(crop, (right - left, bottom - top), window.shrinks).T
-    x, y, w, h = cv2.boundingRect(cut)
-    return (left + x, top + y, left + x + w, top + y + h) if w else (0, 0, 0, 0)
+    target[top:bottom, left:right] = resized(crop, (right - left, bottom - top), window.shrinks).T
+    return window_box(target, window)
 
 
 def crop_rle(mask: NDArray[np.uint8], mask_xy: tuple[int, int], size_hw: SizeHw) -> Rle:
