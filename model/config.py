@@ -6,6 +6,8 @@ from typing import Literal
 from scene.classes import COCO_CLASSES, PASCAL_CLASSES, STREET_CLASSES
 
 BlockKind = Literal["bottleneck", "basic", "darknet"]
+Scoring = Literal["softmax", "sigmoid", "objectness", "gated"]
+"""What class logits mean (``model.scoring``), which the loss that teaches them decides."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class YolactConfig:
     ``proto_channels`` are the widths of the protonet's 3x3 convolutions, a group before, between and after each of its
     upsamplings, of which there is one in the published networks: masks at a quarter of the input's size;
     ``rescoring_channels`` those of the mask-IoU network's strided ones, empty for a network without it.
-    ``mean_rgb`` and ``std_rgb`` normalise a picture of 0..255.
+    ``mean_rgb`` and ``std_rgb`` normalise a picture of 0..255. ``scoring`` is how class logits are read.
     """
 
     class_names: tuple[str, ...]
@@ -68,6 +70,7 @@ class YolactConfig:
     rescoring_channels: tuple[int, ...]
     mean_rgb: tuple[float, float, float] = (123.68, 116.78, 103.94)
     std_rgb: tuple[float, float, float] = (58.40, 57.12, 57.38)
+    scoring: Scoring = "softmax"
 
     @property
     def class_count(self) -> int:

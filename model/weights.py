@@ -90,10 +90,15 @@ def identify(file: WeightFile) -> str:
 
 
 def config_for(file: WeightFile, preset: str | None = None) -> YolactConfig:
-    """The preset's configuration, else the file's own, else that of the network that it is identified as."""
+    """The preset's configuration, else the file's own, else that of the network that it is identified as.
+
+    Class logits are read as the file says, if it does: that is the weights' own, whatever the preset.
+    """
     if preset is not None:
         require("preset", preset in PRESETS, f"one of {', '.join(PRESETS)}", preset)
-        return PRESETS[preset]
+        asked = PRESETS[preset]
+        same = file.config is None or file.config.scoring == asked.scoring
+        return asked if same else replace(asked, scoring=file.config.scoring)
     return file.config or PRESETS[identify(file)]
 
 
@@ -153,6 +158,8 @@ def load_weights(
     else:
         _require_same_classes(file, config, count)
         rows = None
+    if not reinitialise_classes:
+        _require_same_scoring(file, config)
     return _fill(config, file, rows)
 
 
@@ -277,6 +284,15 @@ def _require_same_classes(file: WeightFile, config: YolactConfig, count: int | N
         )
 
 
+def _require_same_scoring(file: WeightFile, config: YolactConfig) -> None:
+    scoring = file.config.scoring if file.config else "softmax"
+    if scoring != config.scoring:
+        raise DataError(
+            f"{file.path} holds class logits to be read as {scoring}, the network reads them as {config.scoring}: "
+            "keep the file's way, or start the class layers anew (--reinitialise-classes)"
+        )
+
+
 def misfits(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
     """How a state differs from the expected one in names, sizes and kinds of number, in words; nothing if it fits."""
     missing = [name for name in expected if name not in state and not name.endswith(COUNTER)]
@@ -319,6 +335,12 @@ def _tensors(config: YolactConfig) -> dict[str, Tensor]:
 
 def _bare(config: YolactConfig, classes: int) -> YolactConfig:
     """Only what the sizes of tensors depend on, so that networks that differ in nothing else are built once."""
-    anchors = AnchorConfig(((1.0,) * config.anchors.per_cell,), ratios=(1.0,))
-    names = tuple(f"{index}" for index in range(classes))
-    return replace(config, class_names=names, size_hw=(1, 1), anchors=anchors, mean_rgb=(0,) * 3, std_rgb=(1,) * 3)
+    return replace(
+        config,
+        class_names=tuple(f"{index}" for index in range(classes)),
+        size_hw=(1, 1),
+        anchors=AnchorConfig(((1.0,) * config.anchors.per_cell,), ratios=(1.0,)),
+        mean_rgb=(0,) * 3,
+        std_rgb=(1,) * 3,
+        scoring="softmax",
+    )

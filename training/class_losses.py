@@ -13,11 +13,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.boxes import area, decode_boxes, intersection
+from model.config import Scoring
 from training.matching import BACKGROUND, NEUTRAL, Matches
 
 ClassLossKind = Literal[
     "ohem", "balanced-ohem", "plain-ohem", "focal", "sigmoid-focal", "focal-star", "objectness", "focal-objectness"
 ]
+
+_FOCAL = ("focal", "sigmoid-focal", "focal-star", "focal-objectness")
+_SCORINGS: dict[ClassLossKind, Scoring] = {
+    "sigmoid-focal": "sigmoid",
+    "focal-star": "sigmoid",
+    "objectness": "gated",
+    "focal-objectness": "objectness",
+}
+"""How logits that these losses teach are read; of all others, softmax."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,8 @@ class ClassLossSettings:
     positive or not. ``alpha`` weighs an object's terms and 1 - alpha the background's; ``gamma`` turns down what is
     easy (Lin et al. 2017, equation 5), and with ``beta`` shapes FL* (appendix B). ``smallest_union`` is a share of the
     picture below which the published code takes no union of two boxes, so that small objects are taught a smaller
-    overlap than theirs: 0.1 there, 1e-12 for the overlap itself.
+    overlap than theirs: 0.1 there, 1e-12 for the overlap itself. Under a focal loss, training starts with a probability
+    of ``foreground_prior`` that an anchor holds an object, lest the many that hold none drown the others (section 4.1).
     """
 
     kind: ClassLossKind = "ohem"
@@ -38,6 +49,17 @@ class ClassLossSettings:
     gamma: float = 2.0
     beta: float = 1.0
     smallest_union: float = 0.1
+    foreground_prior: float = 0.01
+
+    @property
+    def scoring(self) -> Scoring:
+        """How the logits that it teaches must be read: ``YolactConfig.scoring`` of the network."""
+        return _SCORINGS.get(self.kind, "softmax")
+
+    @property
+    def is_focal(self) -> bool:
+        """Whether it looks at all anchors at once and needs the prior."""
+        return self.kind in _FOCAL
 
 
 class ClassCounts:
@@ -64,7 +86,7 @@ def class_loss(
     """The settings' loss, summed. ``counts`` is for ``balanced-ohem``; ``overlaps`` [positives], the IoU of predicted
     and true boxes, in the order of ``labels``, for ``objectness``."""
     kind = settings.kind
-    if kind in ("focal", "sigmoid-focal", "focal-star", "focal-objectness"):
+    if settings.is_focal:
         known = labels != NEUTRAL
         logits, labels = logits[known], labels[known]
         if kind == "focal":

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from model.boxes import encode_boxes
+from model.scoring import class_probabilities
 from training.class_losses import ClassCounts, ClassLossKind, ClassLossSettings, box_overlaps, class_loss
 from training.matching import BACKGROUND, NEUTRAL, Matches
 
@@ -52,6 +53,24 @@ def test_a_neutral_anchor_teaches_nothing(kind: ClassLossKind) -> None:
     before = float(found(kind, logits, labels))
     logits[0, 2] += 50.0
     assert float(found(kind, logits, labels)) == pytest.approx(before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loss_teaches_what_its_scoring_reads(kind: ClassLossKind) -> None:
+    """Descend it on one object and a hundred anchors without: what is then read is high there, and low where it looked."""
+    labels = torch.zeros(1, 101, dtype=torch.int64)
+    labels[0, 0] = 2
+    logits = torch.zeros(1, 101, 4, requires_grad=True)
+    optimiser = torch.optim.SGD([logits], lr=0.5)
+    settings = ClassLossSettings(kind)
+    for _ in range(200):
+        optimiser.zero_grad()
+        class_loss(logits, labels, settings, ClassCounts(3), torch.tensor([0.9])).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    probabilities = class_probabilities(logits.detach(), settings.scoring)[0]
+    assert int(probabilities[0].argmax()) == 1
+    assert float(probabilities[0, 1]) > 0.75
+    assert int((probabilities[1:].amax(dim=1) < 0.1).sum()) >= settings.negatives_per_positive
 
 
 @pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (0.5, 0.0), (0.75, 5.0)])
