@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from training.data.mixing import PasteSettings, SourceRule
 from training.losses import LossSettings
 from training.transforms import Augmentation
 
@@ -15,8 +16,10 @@ class Recipe:
     """One way to train. Learning rates are for the whole batch; ``milestones`` are shares of ``steps`` at which the
     rate falls to a tenth, unless ``cosine_from`` is the share from which it falls along a cosine to a fiftieth (SGDR,
     Loshchilov and Hutter 2017, equation 5, without restarts). ``source_share`` is the share of a batch's pictures drawn
-    from the second data set, if any. ``precision`` is "bfloat16" (autocast, master weights in float32) or "float32";
-    ``optimiser`` "sgd" or "adamw", of which the first heeds ``momentum``.
+    from the second data set, if any; ``mixing`` says which of its pictures join the target's, each picture then as
+    likely as any other, and ``pasting`` how its instances are pasted into the target's. ``precision`` is "bfloat16"
+    (autocast, master weights in float32) or "float32"; ``optimiser`` "sgd" or "adamw", of which the first heeds
+    ``momentum``.
     """
 
     steps: int
@@ -31,6 +34,8 @@ class Recipe:
     weight_decay: float = 5e-4
     clip_norm: float = 0.0
     source_share: float = 0.0
+    mixing: SourceRule | None = None
+    pasting: PasteSettings | None = None
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     augmentation: Augmentation = field(default_factory=Augmentation)
     losses: LossSettings = field(default_factory=LossSettings)
