@@ -176,3 +176,21 @@ STREET: dict[str, YolactConfig] = {
 """The same for Cityscapes' eight classes, and two lighter ones; published weights fit but for the class layers."""
 
 PRESETS: dict[str, YolactConfig] = {"street-nano": STREET_NANO, **STREET, **PUBLISHED}
+
+
+def preset_like(config: YolactConfig) -> str | None:
+    """The preset of which this is a variant: it differs in nothing but its classes, its anchors' sides and its scoring.
+
+    Of two that differ in no more themselves, the one of the same classes, or else the published one.
+    """
+
+    def is_like(preset: YolactConfig) -> bool:
+        sides = replace(config.anchors, scales_px=preset.anchors.scales_px)
+        same_count = config.anchors.per_cell == preset.anchors.per_cell
+        return same_count and preset == replace(
+            config, class_names=preset.class_names, anchors=sides, scoring=preset.scoring
+        )
+
+    alike = [name for name in (*PUBLISHED, *PRESETS) if is_like(PRESETS[name])]
+    same_classes = [name for name in alike if PRESETS[name].class_names == config.class_names]
+    return next(iter(same_classes + alike), None)

@@ -129,6 +129,12 @@ def street_class_map(source_names: Sequence[str]) -> dict[str, str]:
     return stand_ins | same_class_map(STREET_CLASSES, source_names)
 
 
+def mapped_by_name(names: Sequence[str], source_names: Sequence[str]) -> dict[str, str]:
+    """The source for each of these classes that has one: ``street_class_map``'s for the street's, else by name."""
+    known = street_class_map(source_names) | same_class_map(names, source_names)
+    return {name: source for name, source in known.items() if name in names}
+
+
 def load_weights(
     config: YolactConfig,
     file: WeightFile,

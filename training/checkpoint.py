@@ -13,6 +13,7 @@ from model.backbone_weights import backbone_kind
 from model.weight_file import WeightFile, read_state
 from model.weights import Report, config_for, load_weights
 from model.yolact import Yolact
+from scene.artifact import file_sha256
 from scene.errors import DataError
 
 LOG = logging.getLogger(__name__)
@@ -51,6 +52,11 @@ def training_history(content: Mapping[str, Any]) -> str:
     seen = "; ".join(content.get("data", [])) or "data that were not recorded"
     steps = f"{content['step']} steps on " if "step" in content else ""
     return f"{steps}{seen}"
+
+
+def unknown_data(file: WeightFile, whose: str = "") -> str:
+    """What another's weights were trained on, as far as the file tells: which file it is."""
+    return f"whatever {whose}{file.path.name} (SHA-256 {file_sha256(file.path)}) was trained on"
 
 
 def load_network(path: Path, preset: str | None = None) -> Yolact:
