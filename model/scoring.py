@@ -36,8 +36,8 @@ def prior_logits(scoring: Scoring, class_count: int, foreground: float) -> Tenso
     """The logits [C + 1] of an anchor of which nothing is known but how likely it is foreground.
 
     With ``sigmoid`` every class has that probability p by itself, from -log((1 - p) / p) (RetinaNet, Lin et al. 2017,
-    sections 3.3 and 4.1), and so has objectness. Of a softmax the classes have it together: with s_i the logits, the sum
-    of exp(s_i) over C classes of -log C is one, and one over one plus exp(s_0) is p for s_0 = log((1 - p) / p).
+    sections 3.3 and 4.1), and so has objectness. Under a softmax the classes have it together: the exponentials of C
+    logits of -log C add up to one, and beside them a background of log((1 - p) / p) leaves them a share of p.
     """
     against = math.log((1 - foreground) / foreground)
     logits = torch.zeros(class_count + 1)

@@ -57,10 +57,9 @@ def test_a_neutral_anchor_teaches_nothing(kind: ClassLossKind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_loss_teaches_what_its_scoring_reads(kind: ClassLossKind) -> None:
-    """Descend it on one object and a hundred anchors without: what is then read is high there, and low where it looked."""
-    labels = torch.zeros(1, 101, dtype=torch.int64)
-    labels[0, 0] = 2
-    logits = torch.zeros(1, 101, 4, requires_grad=True)
+    """Descend it on one object and three anchors without: what is then read is high there and low elsewhere."""
+    labels = torch.tensor([[2, 0, 0, 0]])
+    logits = torch.zeros(1, 4, 4, requires_grad=True)
     optimiser = torch.optim.SGD([logits], lr=0.5)
     settings = ClassLossSettings(kind)
     for _ in range(200):
@@ -70,7 +69,7 @@ def test_a_loss_teaches_what_its_scoring_reads(kind: ClassLossKind) -> None:
     probabilities = class_probabilities(logits.detach(), settings.scoring)[0]
     assert int(probabilities[0].argmax()) == 1
     assert float(probabilities[0, 1]) > 0.75
-    assert int((probabilities[1:].amax(dim=1) < 0.1).sum()) >= settings.negatives_per_positive
+    assert float(probabilities[1:].max()) < 0.2
 
 
 @pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (0.5, 0.0), (0.75, 5.0)])
