@@ -96,9 +96,8 @@ def config_for(file: WeightFile, preset: str | None = None) -> YolactConfig:
     """
     if preset is not None:
         require("preset", preset in PRESETS, f"one of {', '.join(PRESETS)}", preset)
-        asked = PRESETS[preset]
-        same = file.config is None or file.config.scoring == asked.scoring
-        return asked if same else replace(asked, scoring=file.config.scoring)
+        asked, own = PRESETS[preset], file.config or PRESETS[preset]
+        return asked if own.scoring == asked.scoring else replace(asked, scoring=own.scoring)
     return file.config or PRESETS[identify(file)]
 
 
