@@ -27,22 +27,23 @@ def hold_frozen_norms(network: Yolact) -> None:
             module.eval()
 
 
-def freezing_in_words(network: Yolact) -> list[str]:
-    """Which of the network's parts learn, and which do not."""
-    learn = ", ".join(_parts(network, learning=True))
-    frozen = ", ".join(_parts(network, learning=False))
-    return [f"learns: {learn or 'nothing'}", f"frozen: {frozen or 'nothing'}"]
+def freezing_in_words(network: Yolact, new: Collection[str]) -> list[str]:
+    """What of the network learns, what is frozen, and what of it is ``new``, a line each."""
+    learns = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    frozen = {name for name, _ in network.named_parameters()} - learns
+    lines = {"learns": learns, "frozen": frozen, "new": set(new)}
+    return [f"{title}: {', '.join(_parts(network, names)) or 'nothing'}" for title, names in lines.items()]
 
 
-def _parts(network: Yolact, learning: bool) -> Iterator[str]:
-    """Whole parts by name, with their numbers; the layers of one that is divided."""
+def _parts(network: Yolact, names: Collection[str]) -> Iterator[str]:
+    """Whole parts of the network, each with its numbers, and the layers of a part that is divided."""
     for part, module in network.named_children():
-        wanted = [(name, each) for name, each in module.named_parameters() if each.requires_grad == learning]
-        if wanted:
-            whole = len(wanted) == len(list(module.parameters()))
-            layers = dict.fromkeys(f"{part}.{name.rpartition('.')[0]}".rstrip(".") for name, _ in wanted)
-            count = sum(each.numel() for _, each in wanted)
-            yield f"{part if whole else ' and '.join(layers)} ({_short(count)})"
+        inside = {f"{part}.{name}": each.numel() for name, each in module.named_parameters()}
+        chosen = {name: count for name, count in inside.items() if name in names}
+        if chosen:
+            layers = dict.fromkeys(name.rpartition(".")[0] for name in chosen)
+            what = part if len(chosen) == len(inside) else " and ".join(layers)
+            yield f"{what} ({_short(sum(chosen.values()))})"
 
 
 def _short(count: int) -> str:

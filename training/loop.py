@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from model.anchors import make_anchors
+from model.config import YolactConfig
 from model.detect import DetectSettings
 from model.segmenter import Segmenter, TorchPredictor
 from model.yolact import Yolact, normalise
@@ -23,6 +24,7 @@ from training.class_losses import ClassCounts
 from training.data.coco import CocoDataset
 from training.evaluate import Evaluation, evaluate
 from training.feed import AugmentedPictures, Batch, feed
+from training.freezing import hold_frozen_norms
 from training.losses import Losses, losses
 from training.recipes import Recipe
 
@@ -75,6 +77,7 @@ class Trainer:
     def train_step(self, batch: Batch) -> Losses:
         """One forward, backward and update; raises ``DataError`` where answer or loss is no number any more."""
         self.network.train()
+        hold_frozen_norms(self.network)
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.rate_at(self.step)
         images = normalise(batch.images, self.network.config).contiguous(memory_format=torch.channels_last)
@@ -130,7 +133,7 @@ class Trainer:
     def _require_same_run(self, content: dict[str, Any], path: Path) -> None:
         """Its network and optimiser must be ours: states of one kind load into the other without complaint."""
         for name, ours, theirs in (
-            ("network", msgspec.to_builtins(self.network.config), msgspec.to_builtins(content["config"])),
+            ("network", self.network.config, msgspec.convert(content["config"], YolactConfig)),
             ("optimiser", self.recipe.optimiser, content.get("optimiser_name")),
         ):
             if ours != theirs:
@@ -163,11 +166,12 @@ class Trainer:
 
 
 def make_optimiser(network: Yolact, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over all parameters of the network."""
+    """The recipe's optimiser over the parameters of the network that are not frozen."""
     rate, decay = recipe.learning_rate, recipe.weight_decay
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
-    return torch.optim.SGD(network.parameters(), lr=rate, momentum=recipe.momentum, weight_decay=decay)
+        return torch.optim.AdamW(learning, lr=rate, weight_decay=decay)
+    return torch.optim.SGD(learning, lr=rate, momentum=recipe.momentum, weight_decay=decay)
 
 
 def pick_device(name: str) -> torch.device:
