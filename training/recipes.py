@@ -9,7 +9,7 @@ from training.data.mixing import COCO_1000, COCO_5000, PasteSettings, SourceRule
 from training.losses import LossSettings
 from training.transforms import Augmentation
 
-Start = Literal["anything", "imagenet", "coco"]
+StartKind = Literal["anything", "imagenet", "coco"]
 """What a recipe begins with: any weights or none, a backbone trained on ImageNet, or a network trained on COCO or the
 like."""
 
@@ -22,8 +22,8 @@ class Recipe:
 
     It begins with ``start``; ``preset`` is the network where the weights leave it open, ``anchor_factor`` scales its
     anchors' sides. Only the parts of the network in ``trains`` learn, by their names in the state dict, or everything
-    where there are none; whatever is new learns in any case (``training.freezing``). ``study_ap`` is the box and mask AP that the
-    reference study prints for it, no figure of ours.
+    where there are none; whatever is new learns in any case (``training.freezing``). ``study_ap`` is the box and mask
+    AP that the reference study prints for it, no figure of ours.
 
     Learning rates are for the whole batch; ``milestones`` are shares of ``steps`` at which the
     rate falls to a tenth, unless ``cosine_from`` is the share from which it falls along a cosine to a fiftieth (SGDR,
@@ -36,7 +36,7 @@ class Recipe:
 
     steps: int
     summary: str = ""
-    start: Start = "anything"
+    start: StartKind = "anything"
     preset: str = "street-nano"
     anchor_factor: float = 1.0
     trains: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ _YOLACT = Recipe(steps=22_500, start="coco", preset="street-yolact-resnet50")
 """The study's schedule, 22,500 steps of 8 pictures, and whatever else of a recipe as the code that it used has it."""
 
 _PLUS = replace(_YOLACT, preset="street-yolact-plus-resnet50")
-_RARE = "1000 COCO pictures without cars and persons mixed in"
+_RARE = "1000 COCO pictures without cars and persons"
 
 STUDY: dict[str, Recipe] = {
     "yolact-untrained": replace(
@@ -138,12 +138,14 @@ STUDY: dict[str, Recipe] = {
         _PLUS, trains=NO_BACKBONE, summary="all but the backbone and the FPN", study_ap=(24.84, 12.08)
     ),
     "plus-full": replace(_PLUS, summary="everything", study_ap=(28.22, 17.59)),
-    "plus-full-coco1000": replace(_PLUS, mixing=COCO_1000, summary=f"everything, {_RARE}", study_ap=(27.36, 23.02)),
+    "plus-full-coco1000": replace(
+        _PLUS, mixing=COCO_1000, summary=f"everything, with {_RARE}", study_ap=(27.36, 23.02)
+    ),
     "plus-full-coco5000": replace(
-        _PLUS, mixing=COCO_5000, summary="everything, 5000 COCO pictures mixed in", study_ap=(1.87, 1.5)
+        _PLUS, mixing=COCO_5000, summary="everything, with 5000 COCO pictures", study_ap=(1.87, 1.5)
     ),
     "plus-full-paste": replace(
-        _PLUS, pasting=PasteSettings(), summary="everything, COCO's instances pasted in", study_ap=(28.05, 18.18)
+        _PLUS, pasting=PasteSettings(), summary="everything, with COCO's instances pasted in", study_ap=(28.05, 18.18)
     ),
     "plus-full-half": replace(
         _PLUS, anchor_factor=0.5, summary="everything, half anchor scales", study_ap=(23.76, 20.37)
@@ -155,20 +157,20 @@ STUDY: dict[str, Recipe] = {
         study_ap=(23.13, 15.98),
     ),
     "plus-head-coco1000": replace(
-        _PLUS, trains=HEAD, mixing=COCO_1000, summary=f"only the prediction head, {_RARE}", study_ap=(23.93, 21.60)
+        _PLUS, trains=HEAD, mixing=COCO_1000, summary=f"only the prediction head, with {_RARE}", study_ap=(23.93, 21.60)
     ),
     "plus-no-backbone-coco1000": replace(
         _PLUS,
         trains=NO_BACKBONE,
         mixing=COCO_1000,
-        summary=f"all but the backbone and the FPN, {_RARE}",
+        summary=f"all but the backbone and the FPN, with {_RARE}",
         study_ap=(24.52, 20.39),
     ),
     "plus-full-half-coco1000": replace(
         _PLUS,
         anchor_factor=0.5,
         mixing=COCO_1000,
-        summary=f"everything, half anchor scales, {_RARE}",
+        summary=f"everything, half anchor scales, with {_RARE}",
         study_ap=(23.58, 20.57),
     ),
 }
