@@ -20,6 +20,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("weights", "convert"): Command(
         "Make a checkpoint from published weights or a backbone.", "training.weights_command:convert", "train"
     ),
+    ("train", "recipes"): Command("List the recipes of training.", "training.command:recipes", "train"),
     ("train",): Command("Train or fine-tune a network.", "training.command:train", "train"),
     ("evaluate",): Command("Measure a checkpoint or model on labelled pictures.", "export.command:evaluate", "export"),
     ("export",): Command("Turn a checkpoint into a model folder.", "export.command:export", "export"),
