@@ -48,11 +48,16 @@ def _brief(entries: Entries) -> Iterator[str]:
         alike.setdefault(_starred(entry[1]), []).append(entry)
     for pattern, members in alike.items():
         told = {words for _, words in members}
-        names: dict[str, list[str]] = {}
-        for name, _ in members:
-            names.setdefault(_starred(name), []).append(name)
-        listed = (each[0] if len(each) == 1 else f"{len(each)} x {name}" for name, each in names.items())
-        yield f"{told.pop() if len(told) == 1 else pattern}: {', '.join(listed)}"
+        listed = ", ".join(briefly(name for name, _ in members))
+        yield f"{told.pop() if len(told) == 1 else pattern}: {listed}"
+
+
+def briefly(names: Iterable[str]) -> Iterator[str]:
+    """Names for people: those that differ in numbers alone as one, such as ``5 x proto_net.*.bias``."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_starred(name), []).append(name)
+    yield from (each[0] if len(each) == 1 else f"{len(each)} x {pattern}" for pattern, each in groups.items())
 
 
 def _starred(text: str) -> str:

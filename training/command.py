@@ -153,7 +153,7 @@ def _recipe(arguments: TrainArguments) -> Recipe:
     require("recipe", arguments.recipe in RECIPES, "a name that `streetmask train recipes` lists", arguments.recipe)
     recipe = RECIPES[arguments.recipe]
     if not recipe.steps:
-        weights, data = arguments.start or "WEIGHTS", arguments.held_out or "DATA"
+        weights, data = arguments.start or "WEIGHTS", arguments.held_out or next(iter(arguments.target), "DATA")
         raise ConfigurationError(
             "recipe",
             f"{arguments.recipe} trains nothing, it measures COCO's weights as they are: run "

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from torch import nn
 
+from model.weights import briefly
 from model.yolact import Yolact
 
 
@@ -42,7 +43,7 @@ def _parts(network: Yolact, names: Collection[str]) -> Iterator[str]:
         chosen = {name: count for name, count in inside.items() if name in names}
         if chosen:
             layers = dict.fromkeys(name.rpartition(".")[0] for name in chosen)
-            what = part if len(chosen) == len(inside) else " and ".join(layers)
+            what = part if len(chosen) == len(inside) else " and ".join(briefly(layers))
             yield f"{what} ({_short(sum(chosen.values()))})"
 
 

@@ -56,13 +56,22 @@ def begin(recipe: Recipe, file: WeightFile | None, choice: Choice) -> Start:
     network, report = (Yolact(config), Report()) if file is None else _filled(config, file, choice)
     network.config = config
     new = _new(network, file, report)
-    told = report.lines() if file else ["no weights to start from"]
+    told = list(_told(file, report))
     for line, names in _settled_class_layer(network, recipe.losses.classes, file, CLASS_LAYER_WEIGHT not in new):
         told.append(line)
         new |= names
     sides = [side for level in config.anchors.scales_px for side in level]
     told += [f"classes: {', '.join(config.class_names)}", f"anchors: sides of {min(sides):g} to {max(sides):g} pixels"]
     return Start(network, frozenset(new), tuple(told))
+
+
+def _told(file: WeightFile | None, report: Report) -> Iterator[str]:
+    if file is None:
+        yield "no weights to start from"
+    elif backbone_kind(file.state):
+        yield f"{len(report.mapped)} tensors of the backbone in {file.path}"
+    else:
+        yield from report.lines()
 
 
 def _new(network: Yolact, file: WeightFile | None, report: Report) -> set[str]:

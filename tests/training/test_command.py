@@ -108,8 +108,8 @@ def test_a_head_alone_trains_on_a_network_that_is_frozen(street: Path, tmp_path:
 
 
 def test_a_row_that_trains_nothing_says_what_to_run(tmp_path: Path) -> None:
-    arguments = TrainArguments(target=(tmp_path,), out=tmp_path / "run", recipe="yolact-untrained", steps=5)
-    with pytest.raises(ConfigurationError, match=r"run `streetmask evaluate WEIGHTS --data DATA --classes street`"):
+    arguments = TrainArguments(target=(Path("city"),), out=tmp_path / "run", recipe="yolact-untrained", steps=5)
+    with pytest.raises(ConfigurationError, match=r"run `streetmask evaluate WEIGHTS --data city --classes street`"):
         train(arguments)
     named = replace(arguments, start=Path("yolact.pth"), held_out=Path("val"))
     with pytest.raises(ConfigurationError, match=r"run `streetmask evaluate yolact.pth --data val --classes street`"):

@@ -157,6 +157,7 @@ def test_a_recipe_for_any_weights_keeps_their_classes() -> None:
 
 def test_a_backbone_is_built_on() -> None:
     start = begin(RECIPES["plus-imagenet"], imagenet_backbone(), Choice())
+    assert start.told[0].endswith(" tensors of the backbone in resnet.pth")
     original, ours = seeded_network().state_dict(), start.network.state_dict()
     assert torch.equal(ours["backbone.layers.2.0.conv2.weight"], original["backbone.layers.2.0.conv2.weight"])
     assert {name for name in start.new if not name.startswith("backbone.")} == {
