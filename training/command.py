@@ -89,8 +89,8 @@ def train(arguments: TrainArguments) -> None:
     freeze(start.network, recipe.trains, start.new)
     print(*_told(arguments.recipe, recipe, start), sep="\n", flush=True)
     size_hw, names = start.network.config.size_hw, start.network.config.class_names
-    targets = [_open(path, names, size_hw) for path in arguments.target]
-    source = _open(arguments.source, names, size_hw) if arguments.source else None
+    targets = [_open(path, names) for path in arguments.target]
+    source = _open(arguments.source, names) if arguments.source else None
     held_out = _open(arguments.held_out, names) if arguments.held_out else None
     arguments.out.mkdir(parents=True, exist_ok=True)
     settings = RunSettings(
@@ -115,9 +115,9 @@ def _told(name: str, recipe: Recipe, start: Start) -> Iterator[str]:
     yield from freezing_in_words(start.network, start.new)
 
 
-def _open(path: Path, class_names: tuple[str, ...], scale_to_hw: tuple[int, int] | None = None) -> CocoDataset:
+def _open(path: Path, class_names: tuple[str, ...]) -> CocoDataset:
     """The data set at a path: a COCO JSON, or a folder that holds one as instances.json."""
-    return CocoDataset(_annotation_file(path), scale_to_hw=scale_to_hw, class_names=class_names)
+    return CocoDataset(_annotation_file(path), class_names=class_names)
 
 
 def _annotation_file(path: Path) -> Path:

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler
 
+from scene.errors import require
 from training.data.coco import CocoDataset
+from training.data.mixing import choose_pictures
+from training.data.pasting import InstanceDonor, paste_instances
 from training.data.sample import Sample
 from training.matching import Targets
 from training.recipes import Recipe
@@ -31,8 +34,13 @@ class Batch(NamedTuple):
 class AugmentedPictures(Dataset[tuple[NDArray[np.uint8], Targets]]):
     """Picture number n of a run: which one it is and how it is augmented follow from the seed and n alone.
 
-    A picture comes from ``source``, if there is one, with the probability ``recipe.source_share``, else from one of
-    ``targets``, each picture of all of them as likely as any other.
+    A picture comes from ``source``, if there is one, with the probability ``recipe.source_share``; else from one of
+    ``targets`` or from what ``recipe.mixing`` chooses of the source, each picture of all of them as likely as any
+    other. ``recipe.pasting`` pastes instances of the source into pictures of the targets; the data sets must then give
+    whole pictures, since an object's proportions are lost on stretched ones.
+
+    Raises ``ConfigurationError`` where the recipe needs a source and none came, and what ``choose_pictures`` and
+    ``InstanceDonor`` raise.
     """
 
     def __init__(
@@ -43,9 +51,11 @@ class AugmentedPictures(Dataset[tuple[NDArray[np.uint8], Targets]]):
         size_hw: tuple[int, int],
         seed: int,
     ) -> None:
-        self.target: Dataset[Sample] = ConcatDataset(targets)  # type: ignore[arg-type]  # a CocoDataset is one by shape
+        mixed, self.donor = _from_source(source, recipe, seed)
+        self.pool: Dataset[Sample] = ConcatDataset([*targets, *mixed])  # type: ignore[list-item]  # they are by shape
         self.target_count = sum(len(dataset) for dataset in targets)
-        self.source = source
+        self.pool_count = self.target_count + sum(len(dataset) for dataset in mixed)
+        self.source = source if recipe.source_share > 0 else None
         self.recipe = recipe
         self.size_hw = size_hw
         self.seed = seed
@@ -58,7 +68,23 @@ class AugmentedPictures(Dataset[tuple[NDArray[np.uint8], Targets]]):
     def _draw(self, rng: np.random.Generator) -> Sample:
         if self.source is not None and rng.random() < self.recipe.source_share:
             return self.source[int(rng.integers(len(self.source)))]
-        return self.target[int(rng.integers(self.target_count))]
+        index = int(rng.integers(self.pool_count))
+        sample = self.pool[index]
+        if self.donor is not None and self.recipe.pasting is not None and index < self.target_count:
+            return paste_instances(sample, self.donor, self.recipe.pasting, rng)
+        return sample
+
+
+def _from_source(
+    source: CocoDataset | None, recipe: Recipe, seed: int
+) -> tuple[list[CocoDataset], InstanceDonor | None]:
+    """What a recipe takes of a source: pictures for the pool, and who gives instances to paste."""
+    if source is None:
+        wanted = [name for name in ("mixing", "pasting") if getattr(recipe, name) is not None]
+        require("source", not wanted, f"a data set for the recipe's {' and '.join(wanted)}", source)
+        return [], None
+    mixed = [] if recipe.mixing is None else [choose_pictures(source, recipe.mixing, seed)]
+    return mixed, None if recipe.pasting is None else InstanceDonor(source, recipe.pasting, seed)
 
 
 class _Onwards(Sampler[int]):
@@ -93,10 +119,11 @@ def to_targets(sample: Sample) -> Targets:
     """A sample's truth as tensors, boxes in [0, 1], crowds apart."""
     height, width = sample.size_hw
     boxes = torch.from_numpy(sample.boxes_xyxy / np.array([width, height, width, height], np.float32))
-    crowds = torch.from_numpy(sample.crowds)
-    single = ~crowds
     classes, masks = torch.from_numpy(sample.classes), torch.from_numpy(sample.masks)
-    return Targets(boxes[single], classes[single], masks[single], boxes[crowds])
+    crowds = torch.from_numpy(sample.crowds)
+    if not sample.crowds.any():  # spares a copy of all masks
+        return Targets(boxes, classes, masks, boxes[crowds])
+    return Targets(boxes[~crowds], classes[~crowds], masks[~crowds], boxes[crowds])
 
 
 def _collate(items: list[tuple[NDArray[np.uint8], Targets]]) -> Batch:

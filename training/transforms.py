@@ -1,7 +1,7 @@
 """Augmentation of YOLACT's training: SSD's chain (Liu et al. 2016, section 2.2 "Data augmentation") on masks.
 
-Expanding, cropping and stretching are one window on the picture, so that pixels and masks are resampled once. All
-randomness comes from the generator passed in.
+Expanding, cropping, jittering the scale and stretching are one window on the picture, so that pixels and masks are
+resampled once, and only what is seen is touched. All randomness comes from the generator passed in.
 """
 
 from dataclasses import dataclass, replace
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from scene.image import RgbImage, network_input
 from training.data.sample import Sample
+from training.distortion import Distortion
 
 Window = tuple[int, int, int, int]
 """A rectangle xyxy in whole pixels of the picture, end-exclusive; it may reach beyond the picture."""
@@ -20,8 +21,14 @@ Window = tuple[int, int, int, int]
 MEAN_RGB = (124, 117, 104)
 """ImageNet's mean colour, rounded: what an expanded picture is filled with, zero to a normalised network."""
 
+CROP_AS_PUBLISHED = (None, 0.0, 0.0, 0.0, 0.0, 0.0)
+"""``Augmentation.crop_min_iou`` as YOLACT's code does it, whose least IoU never turns a crop down: five of six pictures
+are cropped, however small their objects."""
+
+LARGE_SCALE_JITTER = (0.1, 2.0)
+"""``Augmentation.jitter`` of Ghiasi et al. 2021, "Simple Copy-Paste", section 3."""
+
 _CROP_TRIES = 50
-_FULL_TURN_DEGREES = 360.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class Augmentation:
     ``contrast`` and ``saturation`` are ranges of factors, ``hue_degrees`` is to either side. ``expand_max`` is the
     largest ratio of the sides, 1 for none. ``crop_min_iou`` lists what a crop may be asked for: None leaves the picture
     whole, 0 takes any crop that holds a box's centre. ``crop_aspect`` is height by width relative to the picture's own.
+    ``jitter`` is a range of factors for large-scale jitter, None for none: the picture is scaled by one of them, then
+    cropped or filled up to its old size at a random place; expansion and crop do not happen then.
     An instance is dropped when less than ``min_remaining`` of its mask's pixels stay in the window or when its box's
     longer side falls below ``min_side`` pixels of the network's input; crowds stay while a pixel of them is left.
     """
@@ -47,6 +56,7 @@ class Augmentation:
     crop_min_iou: tuple[float | None, ...] = (None, 0.1, 0.3, 0.7, 0.9, 0.0)
     crop_min_side: float = 0.3
     crop_aspect: tuple[float, float] = (0.5, 2.0)
+    jitter: tuple[float, float] | None = None
     mirror: bool = True
     min_remaining: float = 0.15
     min_side: float = 4.0
@@ -63,12 +73,8 @@ def augment(sample: Sample, settings: Augmentation, size_hw: tuple[int, int], rn
 
     Boxes are the tight boxes of the changed masks; no instance is added, and what the settings call too little is gone.
     """
-    if settings.photometric:
-        sample = replace(sample, image=distort(sample.image, settings, rng))
-    window = expanded_window(sample.size_hw, settings.expand_max, rng)
-    if settings.crop:
-        window = cropped_window(window, sample.boxes_xyxy[~sample.crowds], settings, rng)
-    sample = look_through(sample, window, size_hw, settings)
+    distortion = draw_distortion(settings, rng) if settings.photometric else None
+    sample = look_through(sample, _draw_window(sample, settings, rng), size_hw, settings, distortion)
     return mirror(sample) if settings.mirror and rng.random() < 0.5 else sample
 
 
@@ -77,15 +83,13 @@ def resize_only(sample: Sample, size_hw: tuple[int, int]) -> Sample:
     return look_through(sample, _whole(sample.size_hw), size_hw, NO_AUGMENTATION)
 
 
-def distort(image: RgbImage, settings: Augmentation, rng: np.random.Generator) -> RgbImage:
-    """Photometric distortion of uint8 RGB [H, W, 3]: brightness, then contrast before or after saturation and hue."""
+def draw_distortion(settings: Augmentation, rng: np.random.Generator) -> Distortion:
+    """Brightness, contrast, saturation and hue, each with one half, and the place of contrast."""
     brightness = rng.uniform(-settings.brightness, settings.brightness) if rng.random() < 0.5 else 0.0
     contrast = rng.uniform(*settings.contrast) if rng.random() < 0.5 else 1.0
     saturation = rng.uniform(*settings.saturation) if rng.random() < 0.5 else 1.0
     hue = rng.uniform(-settings.hue_degrees, settings.hue_degrees) if rng.random() < 0.5 else 0.0
-    if rng.random() < 0.5:
-        return _shift_colours(_scale_levels(image, contrast, brightness), saturation, hue)
-    return _scale_levels(_shift_colours(_scale_levels(image, 1.0, brightness), saturation, hue), contrast, 0.0)
+    return Distortion(brightness, contrast, saturation, hue, rng.random() < 0.5)
 
 
 def expanded_window(size_hw: tuple[int, int], expand_max: float, rng: np.random.Generator) -> Window:
@@ -96,6 +100,17 @@ def expanded_window(size_hw: tuple[int, int], expand_max: float, rng: np.random.
     height, width = (int(side * ratio) for side in size_hw)
     top, left = int(rng.uniform(0, height - size_hw[0])), int(rng.uniform(0, width - size_hw[1]))
     return -left, -top, width - left, height - top
+
+
+def jittered_window(size_hw: tuple[int, int], scales: tuple[float, float], rng: np.random.Generator) -> Window:
+    """A window of the picture's shape through which it appears scaled by a factor from ``scales``.
+
+    Above 1 it lies somewhere in the picture, below 1 the picture lies somewhere in it.
+    """
+    scale = rng.uniform(*scales)
+    height, width = (max(round(side / scale), 1) for side in size_hw)
+    top, left = (round((side - shown) * rng.random()) for side, shown in zip(size_hw, (height, width), strict=True))
+    return left, top, left + width, top + height
 
 
 def cropped_window(
@@ -119,8 +134,14 @@ def cropped_window(
     return window
 
 
-def look_through(sample: Sample, window: Window, size_hw: tuple[int, int], settings: Augmentation) -> Sample:
-    """What of the sample lies in the window, stretched to (height, width); outside the picture is the fill colour.
+def look_through(
+    sample: Sample,
+    window: Window,
+    size_hw: tuple[int, int],
+    settings: Augmentation,
+    distortion: Distortion | None = None,
+) -> Sample:
+    """What of the sample lies in the window, distorted and stretched to (height, width); the rest is the fill colour.
 
     Masks are sampled where the picture's pixels are (bilinear) and cut at one half.
     """
@@ -132,7 +153,10 @@ def look_through(sample: Sample, window: Window, size_hw: tuple[int, int], setti
     side = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
     large_enough = (shares >= settings.min_remaining) & (side >= settings.min_side)
     keep = (side > 0) & (large_enough | sample.crowds)
-    image = network_input(_pixels_through(sample.image, window, settings.fill_rgb), size_hw)
+    part = _part(sample.image, window)
+    image = _pixels_through(distortion.of(part) if distortion else part, window, size_hw, settings.fill_rgb)
+    if keep.all():
+        return Sample(image, boxes, sample.classes, masks, sample.crowds)
     return Sample(image, boxes[keep], sample.classes[keep], masks[keep], sample.crowds[keep])
 
 
@@ -140,35 +164,24 @@ def mirror(sample: Sample) -> Sample:
     """The sample with left and right exchanged."""
     x1, y1, x2, y2 = sample.boxes_xyxy.T
     width = sample.size_hw[1]
-    rows = cv2.flip(sample.masks.reshape(-1, width), 1) if len(sample) else sample.masks
-    return replace(
-        sample,
-        image=cast(RgbImage, cv2.flip(sample.image, 1)),
-        boxes_xyxy=np.stack([width - x2, y1, width - x1, y2], axis=1).astype(np.float32),
-        masks=cast(NDArray[np.uint8], rows.reshape(sample.masks.shape)),
-    )
+    boxes = np.stack([width - x2, y1, width - x1, y2], axis=1).astype(np.float32)
+    masks = np.zeros_like(sample.masks)
+    for target, mask, there, here in zip(masks, sample.masks, boxes, sample.boxes_xyxy, strict=True):
+        _part(target, _whole_pixels(there))[:] = _part(mask, _whole_pixels(here))[:, ::-1]
+    return replace(sample, image=cast(RgbImage, cv2.flip(sample.image, 1)), boxes_xyxy=boxes, masks=masks)
+
+
+def _draw_window(sample: Sample, settings: Augmentation, rng: np.random.Generator) -> Window:
+    if settings.jitter is not None:
+        return jittered_window(sample.size_hw, settings.jitter, rng)
+    window = expanded_window(sample.size_hw, settings.expand_max, rng)
+    if not settings.crop:
+        return window
+    return cropped_window(window, sample.boxes_xyxy[~sample.crowds], settings, rng)
 
 
 def _whole(size_hw: tuple[int, int]) -> Window:
     return 0, 0, size_hw[1], size_hw[0]
-
-
-def _scale_levels(image: RgbImage, factor: float, offset: float) -> RgbImage:
-    """``factor * (image + offset)``, clipped, by table."""
-    if factor == 1 and offset == 0:
-        return image
-    table = np.clip((np.arange(256) + offset) * factor, 0, 255).round().astype(np.uint8)
-    return cast(RgbImage, cv2.LUT(image, table))
-
-
-def _shift_colours(image: RgbImage, saturation: float, hue_degrees: float) -> RgbImage:
-    if saturation == 1 and hue_degrees == 0:
-        return image
-    levels = np.arange(256)
-    hues = (levels + round(hue_degrees * 256 / _FULL_TURN_DEGREES)) % 256
-    table = np.stack([hues, np.clip(levels * saturation, 0, 255).round(), levels], axis=1).astype(np.uint8)
-    hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL), table[None])
-    return cast(RgbImage, cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL))
 
 
 def _random_parts(window: Window, settings: Augmentation, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -195,71 +208,82 @@ def _suits(parts: NDArray[np.int64], boxes_xyxy: NDArray[np.float32], least_iou:
     return suits
 
 
-def _pixels_through(image: RgbImage, window: Window, fill_rgb: tuple[int, int, int]) -> RgbImage:
-    x1, y1, x2, y2 = window
-    part = _part(image, window)
-    if part.shape[:2] == (y2 - y1, x2 - x1):
-        return part
-    if not part.size:
-        return np.full((y2 - y1, x2 - x1, 3), fill_rgb, np.uint8)
-    top, left = max(-y1, 0), max(-x1, 0)
-    margins = top, y2 - y1 - top - part.shape[0], left, x2 - x1 - left - part.shape[1]
-    return cast(RgbImage, cv2.copyMakeBorder(part, *margins, cv2.BORDER_CONSTANT, value=fill_rgb))
-
-
 def _part(pixels: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
     """The pixels [H, W, ...] that a window holds; none where it misses them."""
     x1, y1, x2, y2 = (max(side, 0) for side in window)
     return pixels[y1:y2, x1:x2]
 
 
+def _whole_pixels(box_xyxy: NDArray[np.float32]) -> Window:
+    x1, y1, x2, y2 = (int(side) for side in box_xyxy)
+    return x1, y1, x2, y2
+
+
+def _pixels_through(
+    part: RgbImage, window: Window, size_hw: tuple[int, int], fill_rgb: tuple[int, int, int]
+) -> RgbImage:
+    """The window at (height, width), of which ``part`` is what the picture has of it."""
+    x1, y1, x2, y2 = window
+    if part.shape[:2] == (y2 - y1, x2 - x1):
+        return network_input(part, size_hw)
+    target = np.full((*size_hw, 3), fill_rgb, np.uint8)
+    if part.size:
+        left, top = max(x1, 0), max(y1, 0)
+        shown = left, top, left + part.shape[1], top + part.shape[0]
+        values, (left, top, right, bottom) = _warp(part, shown, window, size_hw, fill_rgb)
+        target[top:bottom, left:right] = values
+    return target
+
+
 def _mask_through(
     mask: NDArray[np.uint8], box_xyxy: NDArray[np.float32], window: Window, target: NDArray[np.uint8]
-) -> tuple[tuple[int, int, int, int], float]:
+) -> tuple[Window, float]:
     """Write what the window shows of a mask [H, W] into ``target`` [h, w]; its tight box there, the share that stays.
 
     Only the part around the mask's own box is touched: a street scene's instances are small.
     """
-    left, top, right, bottom = shown = _shared(box_xyxy, window)
+    own = _whole_pixels(box_xyxy)
+    shown = max(own[0], window[0]), max(own[1], window[1]), min(own[2], window[2]), min(own[3], window[3])
     part = _part(mask, shown)
     pixels = cv2.countNonZero(part) if part.size else 0
     if not pixels:
         return (0, 0, 0, 0), 0.0
-    margins = int(top > window[1]), int(bottom < window[3]), int(left > window[0]), int(right < window[2])
-    soft = cast(NDArray[np.uint8], cv2.copyMakeBorder(part * np.uint8(254), *margins, cv2.BORDER_CONSTANT))
-    start_xy = left - window[0] - margins[2], top - window[1] - margins[0]
-    box = _warp_onto(target, soft, start_xy, (window[2] - window[0], window[3] - window[1]))
-    return box, pixels / cv2.countNonZero(mask)
+    values, (left, top, right, bottom) = _warp(part * np.uint8(254), shown, window, target.shape, 0)
+    cut = target[top:bottom, left:right]
+    np.greater_equal(values, 127, out=cut.view(np.bool_))
+    x, y, w, h = cv2.boundingRect(cut)
+    box = (left + x, top + y, left + x + w, top + y + h) if w else (0, 0, 0, 0)
+    return box, pixels / cv2.countNonZero(_part(mask, own))
 
 
-def _shared(box_xyxy: NDArray[np.float32], window: Window) -> Window:
-    x1, y1, x2, y2 = (int(side) for side in box_xyxy)
-    return max(x1, window[0]), max(y1, window[1]), min(x2, window[2]), min(y2, window[3])
+def _warp(
+    part: NDArray[np.uint8],
+    shown: Window,
+    window: Window,
+    size_hw: tuple[int, ...],
+    fill: int | tuple[int, int, int],
+) -> tuple[NDArray[np.uint8], Window]:
+    """Bilinear samples of the window at (height, width) around where it shows ``part``, and where these lie.
 
-
-def _warp_onto(
-    target: NDArray[np.uint8], soft: NDArray[np.uint8], start_xy: tuple[int, int], window_wh: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    """Sample a piece of the window, 0 or 254, that starts there bilinearly onto ``target``, cut at one half.
-
-    The piece is repeated beyond its edge, so it has a margin of zeros where it is not also the edge of the window.
-    Returns the tight box xyxy of what was written.
+    Around the part all is ``fill``, except beyond the window, whose edge pixels are repeated, as in a resized picture.
     """
-    step_x, step_y = window_wh[0] / target.shape[1], window_wh[1] / target.shape[0]
-    left, right = _target_span(start_xy[0], soft.shape[1], step_x, target.shape[1])
-    top, bottom = _target_span(start_xy[1], soft.shape[0], step_y, target.shape[0])
-    to_soft = np.array(
+    margins = [int(shown[side] != window[side]) for side in range(4)]
+    left, top, right, bottom = margins
+    piece = cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_CONSTANT, value=fill)
+    steps = [(window[axis + 2] - window[axis]) / size_hw[1 - axis] for axis in (0, 1)]
+    starts = [shown[axis] - window[axis] - margins[axis] for axis in (0, 1)]
+    (x1, x2), (y1, y2) = (
+        _target_span(starts[axis], piece.shape[1 - axis], steps[axis], size_hw[1 - axis]) for axis in (0, 1)
+    )
+    to_piece = np.array(
         [
-            [step_x, 0, (left + 0.5) * step_x - 0.5 - start_xy[0]],
-            [0, step_y, (top + 0.5) * step_y - 0.5 - start_xy[1]],
+            [steps[0], 0, (x1 + 0.5) * steps[0] - 0.5 - starts[0]],
+            [0, steps[1], (y1 + 0.5) * steps[1] - 0.5 - starts[1]],
         ]
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size_wh = right - left, bottom - top
-    values = cv2.warpAffine(soft, to_soft, size_wh, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    target[top:bottom, left:right] = values >= 127
-    x, y, w, h = cv2.boundingRect(target[top:bottom, left:right])
-    return (x + left, y + top, x + w + left, y + h + top) if w else (0, 0, 0, 0)
+    values = cv2.warpAffine(piece, to_piece, (x2 - x1, y2 - y1), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cast(NDArray[np.uint8], values), (x1, y1, x2, y2)
 
 
 def _target_span(start: int, length: int, step: float, limit: int) -> tuple[int, int]:

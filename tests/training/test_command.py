@@ -15,6 +15,7 @@ from tests.model.tiny_network import TINY, seeded_network
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from training.checkpoint import read_checkpoint, save_checkpoint
 from training.command import TrainArguments, describe, summary, train
+from training.data.mixing import COCO_1000
 from training.evaluate import Evaluation, Precision
 from training.losses import losses
 from training.recipes import RECIPES
@@ -76,6 +77,8 @@ def test_a_row_of_the_study_with_one_command(
 ) -> None:
     """Published weights, a folder to train for, a folder mixed in."""
     monkeypatch.setitem(PRESETS, "street-yolact-plus-resnet50", TINY)
+    row = RECIPES["plus-full-coco1000"]
+    monkeypatch.setitem(RECIPES, "plus-full-coco1000", replace(row, mixing=replace(COCO_1000, count=1)))
     trams = [annotation(1, rle(rectangle(TINY.size_hw, (10, 8, 60, 50))), category_id=6)]
     source, start, out = tmp_path / "source", tmp_path / "tiny_54_800000.pth", tmp_path / "run"
     write_coco(source, TINY.size_hw, 1, trams)

@@ -15,7 +15,7 @@ from training.transforms import (
     Window,
     augment,
     cropped_window,
-    distort,
+    draw_distortion,
     expanded_window,
     look_through,
     mirror,
@@ -191,7 +191,7 @@ def test_brightness_and_contrast_are_levels() -> None:
     image = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
     settings = replace(SSD, contrast=(1.5, 1.5), brightness=0.0, saturation=(1.0, 1.0), hue_degrees=0.0)
     expected = {image.tobytes(), np.clip(image * 1.5, 0, 255).round().astype(np.uint8).tobytes()}
-    seen = {distort(image, settings, np.random.default_rng(seed)).tobytes() for seed in range(20)}
+    seen = {draw_distortion(settings, np.random.default_rng(seed)).of(image).tobytes() for seed in range(20)}
     assert seen == expected
 
 
@@ -199,10 +199,10 @@ def test_hue_turns_the_colours_and_saturation_takes_them() -> None:
     image = np.full((4, 4, 3), (200, 40, 40), np.uint8)
     neutral = replace(SSD, contrast=(1.0, 1.0), brightness=0.0, saturation=(1.0, 1.0), hue_degrees=0.0)
     grey = replace(neutral, saturation=(0.0, 0.0))
-    seen = {tuple(distort(image, grey, np.random.default_rng(seed))[0, 0].tolist()) for seed in range(20)}
+    seen = {tuple(draw_distortion(grey, np.random.default_rng(seed)).of(image)[0, 0].tolist()) for seed in range(20)}
     assert seen == {(200, 40, 40), (200, 200, 200)}
     turned = replace(neutral, hue_degrees=18.0)
-    pixels = np.array([distort(image, turned, np.random.default_rng(seed))[0, 0] for seed in range(60)], int)
+    pixels = np.array([draw_distortion(turned, np.random.default_rng(seed)).of(image)[0, 0] for seed in range(60)], int)
     assert pixels[:, 0].min() >= 198
     assert 80 <= pixels[:, 1].max() <= 92
     assert 80 <= pixels[:, 2].max() <= 92
@@ -213,4 +213,4 @@ def test_settings_without_strength_leave_the_colours() -> None:
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     still = replace(SSD, brightness=0.0, contrast=(1.0, 1.0), saturation=(1.0, 1.0), hue_degrees=0.0)
     for seed in range(10):
-        np.testing.assert_array_equal(distort(image, still, np.random.default_rng(seed)), image)
+        np.testing.assert_array_equal(draw_distortion(still, np.random.default_rng(seed)).of(image), image)

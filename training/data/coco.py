@@ -1,6 +1,7 @@
 """Pictures and instances from a COCO JSON (Lin et al. 2014): run lengths, polygons, crowds, decoded when asked for."""
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 from math import gcd
 from pathlib import Path
@@ -74,6 +75,7 @@ class CocoDataset:
         content = _read_json(annotation_file)
         self.class_names = class_names
         self.scale_to_hw = scale_to_hw
+        self.annotation_file = annotation_file
         self._folder = annotation_file.parent
         self._images = content.images
         self._class_of, self.dropped = _map_classes(content, class_names, annotation_file)
@@ -85,10 +87,11 @@ class CocoDataset:
     def __getitem__(self, index: int) -> Sample:
         entry = self._images[index]
         image, size_hw = self.picture(index, self.scale_to_hw), (entry.height, entry.width)
-        masks, annotations = self._masks(entry, self.scale_to_hw or size_hw), self._annotations[entry.id]
+        masks, boxes_xyxy = self._masks(entry, self.scale_to_hw or size_hw)
+        annotations = self._annotations[entry.id]
         classes = np.array([self._class_of[row.category_id] for row in annotations], np.int64)
         crowds = np.array([row.iscrowd != 0 for row in annotations], np.bool_)
-        sample = Sample.from_masks(image, classes, masks, crowds)
+        sample = Sample(image, boxes_xyxy, classes, masks, crowds)
         visible = sample.boxes_xyxy[:, 2] > sample.boxes_xyxy[:, 0]
         return sample if visible.all() else sample.rows(visible)
 
@@ -107,10 +110,33 @@ class CocoDataset:
         path = self._folder / (name if len(name.parts) > 1 else Path("images") / name)
         return _read_picture(path, (entry.height, entry.width), scale_to_hw)
 
+    def size_hw(self, index: int) -> SizeHw:
+        """The whole picture's (height, width), as the JSON has it."""
+        return self._images[index].height, self._images[index].width
+
+    def classes_on(self, index: int) -> list[tuple[int, bool]]:
+        """The class index of each annotation of a picture, and whether that is a crowd; no mask is decoded for it."""
+        return [(self._class_of[row.category_id], row.iscrowd != 0) for row in self._annotations[self.image_id(index)]]
+
+    def cut_mask(self, index: int, row: int) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
+        """The mask [h, w] of one annotation, by its place in ``classes_on``, within its tight box xyxy on the whole
+        picture, and that box; [0, 0] where it has no pixel."""
+        size_hw = self.size_hw(index)
+        mask = np.zeros(size_hw, np.uint8)
+        annotation = self._annotations[self.image_id(index)][row]
+        x1, y1, x2, y2 = box_xyxy = _decode_onto(mask, _compressed(annotation.segmentation, size_hw))
+        return mask[y1:y2, x1:x2], box_xyxy
+
     def first(self, count: int) -> "CocoDataset":
         """The same data set with its first ``count`` pictures at most."""
+        return self.pick(range(len(self))[:count])
+
+    def pick(self, indices: Sequence[int]) -> "CocoDataset":
+        """The same data set with these of its pictures alone, in this order."""
         part = object.__new__(CocoDataset)
-        part.__dict__.update(self.__getstate__(), _images=self._images[:count])
+        images = [self._images[index] for index in indices]
+        annotations = {entry.id: self._annotations[entry.id] for entry in images}
+        part.__dict__.update(self.__getstate__(), _images=images, _annotations=annotations)
         return part
 
     @cached_property
@@ -127,13 +153,14 @@ class CocoDataset:
             "categories": coco_categories(self.class_names),
         }
 
-    def _masks(self, entry: _Image, to_hw: SizeHw) -> NDArray[np.uint8]:
+    def _masks(self, entry: _Image, to_hw: SizeHw) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """A picture's masks [N, h, w] and their tight boxes xyxy."""
         size_hw = (entry.height, entry.width)
         rles = [_compressed(row.segmentation, size_hw) for row in self._annotations[entry.id]]
-        masks = np.zeros((len(rles), *to_hw), np.uint8)
-        for mask, rle in zip(masks, rles, strict=True):
-            _decode_onto(mask, rle)
-        return masks
+        masks, boxes_xyxy = np.zeros((len(rles), *to_hw), np.uint8), np.zeros((len(rles), 4), np.float32)
+        for mask, box, rle in zip(masks, boxes_xyxy, rles, strict=True):
+            box[:] = _decode_onto(mask, rle)
+        return masks, boxes_xyxy
 
 
 def _read_json(path: Path) -> _CocoFile:
@@ -219,15 +246,15 @@ def _compressed(segmentation: _RunLengths | list[list[float]], size_hw: SizeHw) 
     return cast(Rle, coco_mask.frPyObjects({"size": list(size_hw), "counts": segmentation.counts}, *size_hw))
 
 
-def _decode_onto(target: NDArray[np.uint8], rle: Rle) -> None:
-    """Write a mask into ``target`` uint8 [h, w], averaged over areas and cut at one half.
+def _decode_onto(target: NDArray[np.uint8], rle: Rle) -> tuple[int, int, int, int]:
+    """Write a mask into ``target`` uint8 [h, w], averaged over areas and cut at one half; its tight box xyxy there.
 
     Only what holds the instance is decoded and resized: its box, grown to where the pixel borders of both sizes meet,
     so that the result is that of resizing the whole mask. Run lengths go down columns, so all is done transposed.
     """
     size_hw, runs = rle["size"], _runs(rle)
     if not len(runs):
-        return
+        return 0, 0, 0, 0
     shrinks = all(to <= side for to, side in zip(target.shape, size_hw, strict=True))
     columns, rows = _extent(runs, size_hw[0])
     (x1, x2), (left, right) = _meeting(columns, size_hw[1], target.shape[1], shrinks)
@@ -237,7 +264,10 @@ def _decode_onto(target: NDArray[np.uint8], rle: Rle) -> None:
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         soft = cv2.resize(crop * np.uint8(254), (bottom - top, right - left), interpolation=method)
         crop = (soft >= 127).view(np.uint8)
-    target[top:bottom, left:right] = crop.T
+    cut = target[top:bottom, left:right]
+    cut[:] = crop.T
+    x, y, w, h = cv2.boundingRect(cut)
+    return (left + x, top + y, left + x + w, top + y + h) if w else (0, 0, 0, 0)
 
 
 def _runs(rle: Rle) -> NDArray[np.int64]:
