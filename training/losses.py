@@ -135,7 +135,7 @@ def _mask_losses(
     settings: LossSettings,
 ) -> tuple[Tensor, Tensor]:
     """The mask and the rescoring term, each summed over the part's positives."""
-    draws = part.draws or [None] * len(targets)
+    draws: Sequence[np.random.Generator | None] = part.draws or [None] * len(targets)
     learned = [
         _learn_masks(prototypes, coefficients, target, _teachers(found, settings.masks_per_picture, draw), settings)
         for prototypes, coefficients, target, found, draw in zip(
