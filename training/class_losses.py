@@ -69,18 +69,44 @@ class ClassCounts:
         self.seen = torch.zeros(classes + 1, dtype=torch.float64)
 
     def weights(self, labels: Tensor) -> Tensor:
-        """Count these labels [n], too; the weight of each: the rarer the more, one on average over the classes."""
-        count = len(self.seen)
-        self.seen += torch.bincount(labels.cpu(), minlength=count)
-        shares = (self.seen / self.seen.sum()).to(labels.device)
+        """Count these labels [n], too; the weight of each."""
+        return self.counted(torch.bincount(labels.cpu(), minlength=len(self.seen))).weights(labels)
+
+    def counted(self, times: Tensor) -> "ClassShares":
+        """Count every class so many ``times`` [C + 1], too; the shares of them all since the beginning."""
+        self.seen += times.cpu()
+        return ClassShares(self.seen / self.seen.sum().clamp(min=1))
+
+
+@dataclass(frozen=True)
+class ClassShares:
+    """Each class's share of what has been learned, [C + 1], with a batch that may come in parts already counted."""
+
+    shares: Tensor
+
+    def weights(self, labels: Tensor) -> Tensor:
+        """The weight of each of these labels [n]: the rarer the more, one on average over the classes."""
+        count = len(self.shares)
+        shares = self.shares.to(labels.device)
         return (1 - shares[labels]).clamp(min=1 / count).float() * count / (count - 1)
+
+
+def times_learned(labels: Tensor, settings: ClassLossSettings, classes: int) -> Tensor:
+    """How often each class, the background first, is learned from ``labels`` [B, N]: int64 [C + 1].
+
+    The hardest negatives are not known before the network has answered, but how many they are is.
+    """
+    times = torch.bincount(labels[labels > BACKGROUND], minlength=classes + 1)
+    negatives = (labels == BACKGROUND).sum(dim=1)
+    times[BACKGROUND] = torch.minimum(_wanted_negatives(labels, settings)[:, 0], negatives).sum()
+    return times
 
 
 def class_loss(
     logits: Tensor,
     labels: Tensor,
     settings: ClassLossSettings,
-    counts: ClassCounts | None = None,
+    counts: ClassCounts | ClassShares | None = None,
     overlaps: Tensor | None = None,
 ) -> Tensor:
     """The settings' loss, summed. ``counts`` is for ``balanced-ohem``; ``overlaps`` [positives], the IoU of predicted
@@ -126,8 +152,13 @@ def _hardest(logits: Tensor, labels: Tensor, settings: ClassLossSettings) -> Ten
         hardness = (logits.logsumexp(dim=-1) - logits.gather(-1, truth)[..., 0]).detach()
         return (_rank(hardness.masked_fill(labels == NEUTRAL, -1.0)) < settings.hardest) & (labels != NEUTRAL)
     rank = _rank(hardness.masked_fill(labels != BACKGROUND, 0.0))
-    wanted = (positive.sum(dim=1, keepdim=True) * settings.negatives_per_positive).clamp(max=labels.shape[1] - 1)
-    return positive | ((rank < wanted) & (labels == BACKGROUND))
+    return positive | ((rank < _wanted_negatives(labels, settings)) & (labels == BACKGROUND))
+
+
+def _wanted_negatives(labels: Tensor, settings: ClassLossSettings) -> Tensor:
+    """How many negatives each picture is to teach, [B, 1]."""
+    positives = (labels > BACKGROUND).sum(dim=1, keepdim=True)
+    return (positives * settings.negatives_per_positive).clamp(max=labels.shape[1] - 1)
 
 
 def _rank(values: Tensor) -> Tensor:

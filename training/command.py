@@ -1,10 +1,10 @@
 """``streetmask train``: a recipe on the user's data, from nothing or from a checkpoint, resumable at any time."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -13,6 +13,7 @@ from model.weight_file import WeightFile, read_state
 from scene.errors import ConfigurationError, require
 from training.checkpoint import training_history, unknown_data
 from training.data.coco import CocoDataset
+from training.distributed import Ranks, joined_ranks
 from training.evaluate import Evaluation
 from training.feed import AugmentedPictures
 from training.freezing import freeze, freezing_in_words
@@ -47,9 +48,19 @@ class TrainArguments:
     steps: int | None = None
     """Steps instead of the recipe's; the learning rate's milestones move along."""
     batch: int | None = None
-    """Pictures a step instead of the recipe's."""
+    """Pictures a step, of all processes, instead of the recipe's; rate and steps follow unless they are given."""
     learning_rate: float | None = None
     """Learning rate instead of the recipe's."""
+    precision: Literal["bfloat16", "float16", "float32"] | None = None
+    """Of the forward pass, instead of the recipe's; weights and losses are float32 in any case."""
+    accumulate: int | None = None
+    """Parts in which a batch is learned, one after the other, where memory does not hold it at once."""
+    ema_decay: float | None = None
+    """Decay of the weights' moving average, such as 0.999, instead of the recipe's; 0 for none."""
+    batch_norm: Literal["rule", "stored", "learned"] | None = None
+    """BatchNorm's statistics instead of the recipe's: by rule they are stored if trained and below 6 pictures."""
+    compile: bool = False
+    """Compile the network with torch.compile before the first step."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: int = 0
@@ -58,6 +69,8 @@ class TrainArguments:
     """Processes that read and augment pictures."""
     seed: int = 1
     """Seed of weights and order."""
+    checkpoint_every: int = 250
+    """Steps between checkpoints."""
     evaluate_every: Annotated[int, tyro.conf.arg(help="Steps between evaluations; 0 for none.")] = 1000
 
 
@@ -77,17 +90,19 @@ def recipes(_arguments: RecipesArguments) -> None:
 
 
 def train(arguments: TrainArguments) -> None:
-    """Run the training that the arguments describe, printing what it starts with and each evaluation."""
+    """Run the training that the arguments describe, printing what it starts with and each evaluation; one of several
+    processes that torchrun starts."""
+    with joined_ranks(arguments.device) as ranks:
+        _train(arguments, ranks, print if ranks.leads else _say_nothing)
+
+
+def _train(arguments: TrainArguments, ranks: Ranks, say: Callable[[str], None]) -> None:
     recipe = _recipe(arguments)
     _require_data(arguments, recipe)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    torch.manual_seed(arguments.seed)
     file = read_state(arguments.start) if arguments.start else None
-    choice = Choice(arguments.preset, arguments.classes, arguments.reinitialise_classes)
-    start = begin(recipe, file, choice)
-    freeze(start.network, recipe.trains, start.new)
-    print(*_told(arguments.recipe, recipe, start), sep="\n", flush=True)
+    start = _begun(arguments, recipe, file)
     size_hw, names = start.network.config.size_hw, start.network.config.class_names
     targets = [_open(path, names) for path in arguments.target]
     source = _open(arguments.source, names) if arguments.source else None
@@ -99,13 +114,46 @@ def train(arguments: TrainArguments) -> None:
         device=arguments.device,
         workers=arguments.workers,
         seed=arguments.seed,
+        checkpoint_every=arguments.checkpoint_every,
+        compiled=arguments.compile,
         evaluate_every=arguments.evaluate_every,
     )
-    trainer = Trainer(start.network, recipe, settings)
+    trainer = Trainer(start.network, recipe, settings, ranks)
+    for line in (*_told(arguments.recipe, recipe, start), *_decided(arguments, trainer)):
+        say(line)
     pictures = AugmentedPictures(targets, source, recipe, size_hw, arguments.seed)
     for evaluation in trainer.run(pictures, held_out):
-        print(summary(trainer.step, evaluation), flush=True)
-    print(f"{arguments.out / LAST} stands at step {trainer.step} of {recipe.steps}")
+        say(summary(trainer.step, evaluation))
+    say(f"{arguments.out / LAST} stands at step {trainer.step} of {recipe.steps}")
+
+
+def _begun(arguments: TrainArguments, recipe: Recipe, file: WeightFile | None) -> Start:
+    """The network as it starts, frozen as the recipe says."""
+    torch.manual_seed(arguments.seed)
+    start = begin(recipe, file, Choice(arguments.preset, arguments.classes, arguments.reinitialise_classes))
+    freeze(start.network, recipe.trains, start.new)
+    return start
+
+
+def _say_nothing(_line: str) -> None:
+    """The leader speaks for all processes."""
+
+
+def _decided(arguments: TrainArguments, trainer: Trainer) -> Iterator[str]:
+    """What the run decided on its own, in words."""
+    base, recipe, ranks = RECIPES[arguments.recipe], trainer.recipe, trainer.ranks
+    if recipe.batch != base.batch:
+        yield (
+            f"batch {recipe.batch}, where the recipe has {base.batch}: learning rate {recipe.learning_rate:g} (the "
+            f"recipe's {base.learning_rate:g}), {recipe.steps} steps ({base.steps}); unless given, the rate grows with "
+            "the batch and the steps shrink with it (Goyal et al. 2017)"
+        )
+    if ranks.count > 1 or recipe.accumulate > 1:
+        share = recipe.batch // ranks.count // recipe.accumulate
+        yield f"each batch is learned by {ranks.count} processes in {recipe.accumulate} parts of {share} pictures"
+    learns = trainer.learner.learns_statistics and any(p.requires_grad for p in trainer.network.backbone.parameters())
+    source = "are learned" if learns else "stay as they were stored"
+    yield f"BatchNorm's statistics {source}; precision {recipe.precision}; device {trainer.device}"
 
 
 def _told(name: str, recipe: Recipe, start: Start) -> Iterator[str]:
@@ -152,6 +200,17 @@ def summary(step: int, evaluation: Evaluation) -> str:
 def _recipe(arguments: TrainArguments) -> Recipe:
     require("recipe", arguments.recipe in RECIPES, "a name that `streetmask train recipes` lists", arguments.recipe)
     recipe = RECIPES[arguments.recipe]
+    _require_steps(arguments, recipe)
+    names = ("batch", "steps", "learning_rate", "accumulate", "ema_decay", "precision", "batch_norm")
+    changes = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    for name in names[:4]:
+        if changes.get(name, 1) <= 0:
+            raise ConfigurationError(name, f"expected a number above 0, but {changes[name]} came")
+    require("ema_decay", 0 <= changes.get("ema_decay", 0) < 1, "a number from 0 to below 1", arguments.ema_decay)
+    return replace(recipe.for_batch(changes.pop("batch", recipe.batch)), **changes)
+
+
+def _require_steps(arguments: TrainArguments, recipe: Recipe) -> None:
     if not recipe.steps:
         weights, data = arguments.start or "WEIGHTS", arguments.held_out or next(iter(arguments.target), "DATA")
         raise ConfigurationError(
@@ -159,12 +218,6 @@ def _recipe(arguments: TrainArguments) -> Recipe:
             f"{arguments.recipe} trains nothing, it measures COCO's weights as they are: run "
             f"`streetmask evaluate {weights} --data {data} --classes street`",
         )
-    asked = {name: getattr(arguments, name) for name in ("steps", "batch", "learning_rate")}
-    changes = {name: value for name, value in asked.items() if value is not None}
-    for name, value in changes.items():
-        if value <= 0:
-            raise ConfigurationError(name, f"expected a number above 0, but {value} came")
-    return replace(recipe, **changes)
 
 
 def _require_data(arguments: TrainArguments, recipe: Recipe) -> None:

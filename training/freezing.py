@@ -1,8 +1,6 @@
-"""What a recipe freezes: no gradient, no decay, no state of the optimiser, and BatchNorm keeps its statistics."""
+"""What a recipe freezes: no gradient, no decay, no state of the optimiser, no new statistics of BatchNorm."""
 
 from collections.abc import Collection, Iterator, Sequence
-
-from torch import nn
 
 from model.weights import briefly
 from model.yolact import Yolact
@@ -19,13 +17,6 @@ def freeze(network: Yolact, trains: Sequence[str], new: Collection[str] = ()) ->
     for name, parameter in network.named_parameters():
         learns = not trains or name.partition(".")[0] in trains or name.rpartition(".")[0] in layers
         parameter.requires_grad_(learns)
-
-
-def hold_frozen_norms(network: Yolact) -> None:
-    """After ``network.train()``: BatchNorms whose parameters are frozen use their statistics and do not change them."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
-            module.eval()
 
 
 def freezing_in_words(network: Yolact, new: Collection[str]) -> list[str]:

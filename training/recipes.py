@@ -29,9 +29,11 @@ class Recipe:
     rate falls to a tenth, unless ``cosine_from`` is the share from which it falls along a cosine to a fiftieth (SGDR,
     Loshchilov and Hutter 2017, equation 5, without restarts). ``source_share`` is the share of a batch's pictures drawn
     from the second data set, if any; ``mixing`` says which of its pictures join the target's, each picture then as
-    likely as any other, and ``pasting`` how its instances are pasted into the target's. ``precision`` is "bfloat16"
-    (autocast, master weights in float32) or "float32"; ``optimiser`` "sgd" or "adamw", of which the first heeds
-    ``momentum``. No steps: nothing is trained, the weights are measured as they are.
+    likely as any other, and ``pasting`` how its instances are pasted into the target's. ``precision`` is "bfloat16" or
+    "float16" (autocast, master weights in float32, for the second with gradients scaled) or "float32"; ``optimiser``
+    "sgd" or "adamw", of which the first heeds ``momentum``. A batch is learned in ``accumulate`` parts. ``ema_decay``
+    is that of the weights' moving average, 0 for none. ``batch_norm`` says where its statistics come from
+    (``training.batch_norm``). No steps: nothing is trained, the weights are measured as they are.
     """
 
     steps: int
@@ -53,7 +55,10 @@ class Recipe:
     source_share: float = 0.0
     mixing: SourceRule | None = None
     pasting: PasteSettings | None = None
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    precision: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    accumulate: int = 1
+    ema_decay: float = 0.0
+    batch_norm: Literal["rule", "stored", "learned"] = "rule"
     augmentation: Augmentation = field(default_factory=Augmentation)
     losses: LossSettings = field(default_factory=LossSettings)
     study_ap: tuple[float, float] | None = None
@@ -67,6 +72,21 @@ class Recipe:
     def takes_source(self) -> bool:
         """Whether it has a use for a second data set."""
         return self.needs_source or self.source_share > 0
+
+    def for_batch(self, batch: int) -> "Recipe":
+        """The same training in steps of another size: the rate grows with the batch (Goyal et al. 2017, section 2.1),
+        steps and warm-up shrink with it, and the average looks back on as many pictures (Busbridge et al. 2023).
+        """
+        ratio = batch / self.batch
+        return replace(
+            self,
+            batch=batch,
+            steps=round(self.steps / ratio),
+            learning_rate=self.learning_rate * ratio,
+            warmup_steps=round(self.warmup_steps / ratio),
+            warmup_start=self.warmup_start * ratio,
+            ema_decay=self.ema_decay**ratio,
+        )
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0: linear warm-up, then down by milestones or along the cosine."""
@@ -101,6 +121,7 @@ NANO_ONWARDS = replace(
     batch=4,
     learning_rate=7e-4,
     cosine_from=0.4,
+    batch_norm="learned",
 )
 """For a nano that has learned something already, such as the bundled one: many small steps, and a rate without the
 noise under which its losses rose again."""

@@ -8,7 +8,14 @@ from torch import Tensor
 
 from model.boxes import encode_boxes
 from model.scoring import class_probabilities
-from training.class_losses import ClassCounts, ClassLossKind, ClassLossSettings, box_overlaps, class_loss
+from training.class_losses import (
+    ClassCounts,
+    ClassLossKind,
+    ClassLossSettings,
+    box_overlaps,
+    class_loss,
+    times_learned,
+)
 from training.matching import BACKGROUND, NEUTRAL, Matches
 
 KINDS: tuple[ClassLossKind, ...] = (
@@ -171,3 +178,21 @@ def test_class_loss_of_a_neutral_anchor_is_nothing() -> None:
     logits[0, 1:3, 2] = 100.0
     assert float(class_loss(logits, labels, ClassLossSettings())) == pytest.approx(before)
     assert before == pytest.approx(4 * float(torch.tensor(3.0).log()))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_how_often_a_class_is_learned_is_known_before_the_answer(seed: int) -> None:
+    """What balanced OHEM counts once it has chosen; the last picture has too few negatives, the second no object."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(3, 40, 4, generator=generator)
+    labels = torch.full((3, 40), BACKGROUND)
+    labels[0, :4] = torch.tensor([1, 3, 3, NEUTRAL])
+    labels[2] = NEUTRAL
+    labels[2, 5:12] = torch.tensor([1, 2, 3, 1, BACKGROUND, BACKGROUND, BACKGROUND])
+    counts, settings = ClassCounts(3), ClassLossSettings("balanced-ohem")
+    loss = class_loss(logits, labels, settings, counts)
+    times = times_learned(labels, settings, classes=3)
+    assert times.tolist() == counts.seen.tolist() == [3 * 3 + 3, 3, 1, 3]
+    ahead = ClassCounts(3).counted(times)
+    assert torch.equal(class_loss(logits, labels, settings, ahead), loss)
+    assert times_learned(labels[1:2], settings, classes=3).tolist() == [0, 0, 0, 0]

@@ -182,7 +182,7 @@ def test_labels_are_numbered_as_the_network_numbers_its_classes(
         taught.extend(label for target in arguments[3] for label in target.classes.tolist())
         return losses(*arguments)
 
-    monkeypatch.setattr("training.loop.losses", listening)
+    monkeypatch.setattr("training.step.losses", listening)
     arguments = TrainArguments(
         target=(street,), out=tmp_path / "run", held_out=street, source=street, start=start, steps=2, batch=2,
         workers=0, evaluate_every=2, device="cpu",

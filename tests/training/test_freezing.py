@@ -12,10 +12,11 @@ from model.yolact import Yolact
 from scene.classes import COCO_CLASSES, STREET_CLASSES
 from tests.model.tiny_network import TINY, seeded_network
 from tests.training.one_step import TINY_YOLACT, changed_by_a_step, imagenet_backbone, weights_of
-from training.freezing import freeze, freezing_in_words, hold_frozen_norms
-from training.loop import make_optimiser
+from training.batch_norm import to_training
+from training.freezing import freeze, freezing_in_words
 from training.recipes import HEAD, NO_BACKBONE, RECIPES, Recipe
 from training.start import Choice, begin
+from training.step import Learner
 
 PREDICTION_HEAD = {
     f"prediction_layers.0.{layer}.{part}"
@@ -126,8 +127,8 @@ def test_nothing_named_freezes_nothing() -> None:
 def test_the_optimiser_knows_nothing_of_what_is_frozen(optimiser: Literal["sgd", "adamw"]) -> None:
     network = seeded_network()
     freeze(network, NO_BACKBONE)
-    made = make_optimiser(network, Recipe(steps=1, optimiser=optimiser))
-    held = {id(parameter) for group in made.param_groups for parameter in group["params"]}
+    learner = Learner(network, Recipe(steps=1, optimiser=optimiser), torch.device("cpu"), seed=1)
+    held = {id(parameter) for group in learner.optimiser.param_groups for parameter in group["params"]}
     names = {name for name, parameter in network.named_parameters() if id(parameter) in held}
     assert names == ALL_BUT_BACKBONE | RESCORING
 
@@ -138,12 +139,10 @@ def test_frozen_norms_answer_in_training_as_in_use() -> None:
     images = torch.randn(2, 3, *TINY.size_hw, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         used = network.eval()(images)
-        network.train()
-        hold_frozen_norms(network)
+        to_training(network, learn_statistics=True)
         assert torch.equal(network(images).prototypes, used.prototypes)
         freeze(network, ())
-        network.train()
-        hold_frozen_norms(network)
+        to_training(network, learn_statistics=True)
         assert not torch.allclose(network(images).prototypes, used.prototypes)
 
 

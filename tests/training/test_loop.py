@@ -10,14 +10,16 @@ from model.yolact import Yolact
 from scene.errors import DataError
 from tests.model.tiny_network import TINY, seeded_network
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
+from training.batch_norm import statistics
 from training.checkpoint import read_checkpoint
 from training.class_losses import ClassLossSettings
 from training.data.coco import CocoDataset
 from training.evaluate import Evaluation
-from training.feed import AugmentedPictures, feed
+from training.feed import AugmentedPictures, Batch, feed
 from training.loop import LAST, RunSettings, Trainer, pick_device
 from training.losses import LossSettings
 from training.recipes import Recipe
+from training.step import Outcome
 from training.transforms import NO_AUGMENTATION
 
 RECIPE = Recipe(
@@ -125,19 +127,33 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
 
 def test_another_run_in_the_folder_is_not_taken_up(tmp_path: Path, street: CocoDataset) -> None:
     run(trainer(tmp_path), street)
-    with pytest.raises(DataError, match="another optimiser; choose another --out"):
+    with pytest.raises(DataError, match=r"another optimiser \(sgd there, adamw here\); choose another --out"):
         run(trainer(tmp_path, replace(RECIPE, optimiser="adamw")), street)
     other = Yolact(replace(TINY, prototypes=TINY.prototypes + 1))
-    with pytest.raises(DataError, match="another network; choose another --out"):
+    with pytest.raises(DataError, match=r"another network \(prototypes 8 there, 9 here\); choose another --out"):
         run(trainer(tmp_path, network=other), street)
+    recipe = replace(RECIPE, batch=4, losses=LossSettings(), learning_rate=1e-3)
+    with pytest.raises(
+        DataError, match=r"recipe \(batch 2 there, 4 here; learning_rate 0.002 there, 0.001 here; losses\)"
+    ):
+        run(trainer(tmp_path, recipe), street)
+    with pytest.raises(DataError, match=r"last\.pt is of a run with another seed \(1 there, 2 here\)"):
+        run(trainer(tmp_path, seed=2), street)
+    assert run(trainer(tmp_path, replace(RECIPE, accumulate=2)), street) == []
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_training_resumes_on_a_gpu(tmp_path: Path, street: CocoDataset) -> None:
-    recipe = replace(RECIPE, precision="bfloat16")
-    run(trainer(tmp_path, replace(recipe, steps=2), device="cuda"), street)
-    second = trainer(tmp_path, recipe, device="cuda", evaluate_every=4)
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_training_resumes_on_a_gpu(
+    tmp_path: Path, street: CocoDataset, precision: Literal["bfloat16", "float16"]
+) -> None:
+    recipe = replace(RECIPE, precision=precision, ema_decay=0.9)
+    first = trainer(tmp_path, recipe, device="cuda", evaluate_every=2)
+    evaluations = first.run(AugmentedPictures([street], None, recipe, TINY.size_hw, seed=1), street)
+    next(evaluations)
+    evaluations.close()  # type: ignore[attr-defined]  # as when the process ends
+    second = trainer(tmp_path, recipe, device="cuda", evaluate_every=2)
     assert len(run(second, street, held_out=street)) == 1
     assert second.step == 4
     assert next(second.network.parameters()).is_cuda
@@ -160,15 +176,63 @@ def test_without_a_held_out_split_nothing_is_evaluated(tmp_path: Path, street: C
 @pytest.mark.parametrize(
     ("layer", "named"), [("backbone.conv1.weight", "the network's answer"), ("semantic_seg_conv.bias", "the loss")]
 )
-def test_what_is_no_number_stops_the_run(tmp_path: Path, street: CocoDataset, layer: str, named: str) -> None:
-    broken = trainer(tmp_path)
+def test_ten_steps_without_a_number_stop_the_run_with_advice(
+    tmp_path: Path, street: CocoDataset, layer: str, named: str
+) -> None:
+    broken = trainer(tmp_path, replace(RECIPE, steps=30))
     with torch.no_grad():
         broken.network.get_parameter(layer)[0] = float("nan")
-    before = broken.network.fpn.lat_layers[0].get_parameter("weight").detach().clone()
-    with pytest.raises(DataError, match=f"{named} is nan at step 0; lower the learning rate and resume"):
+    before = {name: tensor.clone() for name, tensor in broken.network.state_dict().items()}
+    with pytest.raises(DataError, match=f"^{named} was no number in 10 steps in a row, up to step 10.*below 0.002$"):
         run(broken, street)
-    assert torch.equal(broken.network.fpn.lat_layers[0].get_parameter("weight"), before)
     assert not (tmp_path / LAST).exists()
+    for name, tensor in broken.network.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0, equal_nan=True)
+    log = log_of(tmp_path)
+    assert [line["skipped"] for line in log] == list(range(1, 11))
+    assert {line["problem"] for line in log} == {named}
+    assert log[0]["total"] is None or named == "the network's answer"
+
+
+def test_the_advice_names_the_last_checkpoint(tmp_path: Path, street: CocoDataset) -> None:
+    broken = trainer(tmp_path, replace(RECIPE, steps=30, precision="bfloat16"), checkpoint_every=5)
+    with torch.no_grad():
+        broken.network.get_parameter("semantic_seg_conv.bias")[0] = float("inf")
+    with pytest.raises(DataError, match=rf"train with --start \S+/{LAST}, .* or --precision float32$"):
+        run(broken, street)
+    assert read_checkpoint(tmp_path / LAST)["failures_in_a_row"] == 5
+
+
+def test_a_step_without_a_number_is_skipped_and_counted(
+    tmp_path: Path, street: CocoDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bad steps apart from each other never stop a run; the others are learned, BatchNorm's statistics too."""
+    monkeypatch.setattr("training.loop.MOST_FAILURES", 2)
+    recipe = replace(RECIPE, steps=8, ema_decay=0.9)
+    shaky = trainer(tmp_path, recipe)
+    weights = shaky.network.get_parameter("backbone.conv1.weight")
+    real, seen = shaky.learner.learn, []
+
+    def learn(batch: Batch, step: int) -> Outcome:
+        kept = weights.detach().clone()
+        if step % 3 == 1:
+            with torch.no_grad():
+                weights[0] = float("inf")
+        before = [tensor.clone() for tensor in (*statistics(shaky.network), shaky.learner.counts.seen)]
+        outcome = real(batch, step)
+        after = [*statistics(shaky.network), shaky.learner.counts.seen]
+        seen.append(all(torch.equal(old, new) for old, new in zip(before, after, strict=True)))
+        if step % 3 == 1:
+            with torch.no_grad():
+                weights.copy_(kept)
+        return outcome
+
+    monkeypatch.setattr(shaky.learner, "learn", learn)
+    run(shaky, street)
+    assert seen == [step % 3 == 1 for step in range(8)]
+    assert [line["skipped"] for line in log_of(tmp_path)] == [(step + 2) // 3 for step in range(8)]
+    assert read_checkpoint(tmp_path / LAST)["averaged"]["updates"] == 5
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in read_checkpoint(tmp_path / LAST)["model"].values())
 
 
 def test_a_step_is_no_longer_than_clipped(tmp_path: Path, street: CocoDataset) -> None:
@@ -189,7 +253,7 @@ def test_bfloat16_answers_nearly_as_float32(tmp_path: Path, street: CocoDataset)
     precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
     for precision in precisions:
         step = trainer(tmp_path, replace(recipe, precision=precision)).train_step(batch)
-        totals.append(float(step.total.detach()))
+        totals.append(step.total)
     assert totals[1] == pytest.approx(totals[0], rel=0.05)
     assert totals[1] != totals[0]
 
