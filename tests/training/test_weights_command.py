@@ -12,6 +12,7 @@ from model.weight_file import WeightFile, read_state
 from scene.classes import COCO_CLASSES, STREET_CLASSES
 from streetmask.cli import main
 from tests.model.tiny_network import TINY, seeded_network
+from tests.training.one_step import imagenet_backbone
 from training.checkpoint import load_network, read_checkpoint, save_checkpoint, training_history
 
 COCO_TINY = replace(TINY, class_names=COCO_CLASSES)
@@ -34,13 +35,8 @@ def published(tmp_path: Path) -> Path:
 @pytest.fixture
 def imagenet(tmp_path: Path) -> Path:
     """The tiny backbone by torchvision's names, plain where ours is deformable."""
-    path, state = tmp_path / "resnet.pth", {"fc.weight": torch.ones(10, 64), "fc.bias": torch.ones(10)}
-    for name, tensor in seeded_network().backbone.state_dict().items():
-        if not name.endswith(("conv2.bias", "num_batches_tracked")) and "conv_offset_mask" not in name:
-            first, _, rest = name.partition(".")
-            stage, _, rest_of_it = rest.partition(".")
-            state[f"layer{int(stage) + 1}.{rest_of_it}" if first == "layers" else name] = tensor
-    torch.save(state, path)
+    path = tmp_path / "resnet.pth"
+    torch.save({"fc.weight": torch.ones(10, 64), "fc.bias": torch.ones(10)} | imagenet_backbone().state, path)
     return path
 
 
