@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("scene", "protos", "serve", "streetmask")
-OF_TRAINING = ("training.data.synthetic", "training.data.coco", "training.evaluate")
+OF_TRAINING = ("training.data.synthetic", "training.data.coco", "training.data.pasting", "training.transforms", "training.evaluate")
 
 
 def modules() -> list[str]:

@@ -154,7 +154,9 @@ def look_through(
     large_enough = (shares >= settings.min_remaining) & (side >= settings.min_side)
     keep = (side > 0) & (large_enough | sample.crowds)
     part = _part(sample.image, window)
-    image = _pixels_through(distortion.of(part) if distortion else part, window, size_hw, settings.fill_rgb)
+    if distortion is not None and part.size:
+        part = distortion.of(part)
+    image = _pixels_through(part, window, size_hw, settings.fill_rgb)
     if keep.all():
         return Sample(image, boxes, sample.classes, masks, sample.crowds)
     return Sample(image, boxes[keep], sample.classes[keep], masks[keep], sample.crowds[keep])

@@ -14,6 +14,7 @@ from scene.errors import DataError
 from scene.image import network_input
 from tests.training.coco_on_disk import annotation, counted, disc, rectangle, rle, write_coco
 from training.data.coco import CocoDataset
+from training.data.sample import tight_boxes
 
 SIZE = (40, 60)
 
@@ -54,6 +55,40 @@ def test_masks_are_those_of_pycocotools(tmp_path: Path, form: Any) -> None:
     sample = CocoDataset(path)[0].check()
     np.testing.assert_array_equal(sample.masks, np.stack([coco.annToMask(row) for row in coco.imgToAnns[1]]))
     np.testing.assert_array_equal(sample.masks, np.stack(masks))
+
+
+@pytest.mark.parametrize("to_hw", [None, (40, 60), (20, 30), (27, 50), (80, 90)])
+def test_boxes_are_the_tight_boxes_of_the_masks(tmp_path: Path, to_hw: tuple[int, int] | None) -> None:
+    rows = [annotation(1, rle(mask)) for mask in random_masks(SIZE, seed=5)]
+    sample = CocoDataset(write_coco(tmp_path, SIZE, 1, rows), scale_to_hw=to_hw)[0].check()
+    assert len(sample) > 10
+    np.testing.assert_array_equal(sample.boxes_xyxy, tight_boxes(sample.masks))
+
+
+def test_one_instance_can_be_cut_out_and_the_classes_told_without_masks(tmp_path: Path) -> None:
+    masks = random_masks(SIZE, seed=6)
+    rows = [annotation(2, rle(mask), category_id=1 + n % 8, iscrowd=n % 2) for n, mask in enumerate(masks)]
+    rows.append(annotation(2, rle(np.zeros(SIZE, np.uint8))))
+    dataset = CocoDataset(write_coco(tmp_path, SIZE, 2, rows))
+    assert dataset.size_hw(1) == SIZE
+    assert dataset.classes_on(0) == []
+    assert dataset.classes_on(1) == [(n % 8, n % 2 == 1) for n in range(len(masks))] + [(2, False)]
+    for number, mask in enumerate(masks):
+        cut, (x1, y1, x2, y2) = dataset.cut_mask(1, number)
+        np.testing.assert_array_equal(cut, mask[y1:y2, x1:x2])
+        assert cut.sum() == mask.sum()
+    assert dataset.cut_mask(1, len(masks))[0].shape == (0, 0)
+
+
+def test_picked_pictures_come_in_the_order_asked_for_and_alone(tmp_path: Path) -> None:
+    rows = [annotation(number, rle(disc(SIZE, (20, 20), number + 3))) for number in (1, 2, 3, 4)]
+    dataset = CocoDataset(write_coco(tmp_path, SIZE, 4, rows))
+    part = dataset.pick([3, 1])
+    assert [part.image_id(index) for index in range(len(part))] == [4, 2]
+    np.testing.assert_array_equal(part[0].masks, dataset[3].masks)
+    assert len(part.ground_truth["annotations"]) == 2
+    assert len(pickle.dumps(part)) < len(pickle.dumps(dataset))
+    assert len(dataset.pick([])) == 0
 
 
 def test_polygons_and_crowds_are_those_of_pycocotools(tmp_path: Path) -> None:

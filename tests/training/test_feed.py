@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -6,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from scene.errors import ConfigurationError
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from training.data.coco import CocoDataset
+from training.data.mixing import PasteSettings, SourceRule
 from training.data.sample import Sample
 from training.feed import AugmentedPictures, Batch, feed, to_targets
 from training.matching import Targets
@@ -114,6 +117,49 @@ def test_every_picture_of_all_targets_is_as_likely(tmp_path: Path) -> None:
     for width in (41, 42, 43):
         found = sum(w == width and c == 1 for w, c in zip(widths, classes, strict=True))
         assert found / 200 == pytest.approx(0.25, abs=0.08)
+
+
+def mixed(folder: Path, recipe: Recipe) -> AugmentedPictures:
+    """Three pictures of a car to train for, and a source of eight of a bicycle."""
+    target, source = dataset(folder / "target", 3, category=3), dataset(folder / "source", 8, category=8)
+    return AugmentedPictures([target], source, recipe, SIZE, seed=0)
+
+
+PASTING = PasteSettings(count=(1, 1), scale=(0.2, 0.3), feather=0.0, tries=100, smallest_side=4)
+
+
+@pytest.mark.parametrize("recipe", [replace(PLAIN, mixing=SourceRule()), replace(PLAIN, pasting=PASTING)])
+def test_a_recipe_that_needs_a_source_is_told_where_none_came(tmp_path: Path, recipe: Recipe) -> None:
+    with pytest.raises(ConfigurationError, match=r"source: expected a data set for the recipe's (mixing|pasting)"):
+        AugmentedPictures([dataset(tmp_path, 1)], None, recipe, SIZE, seed=0)
+
+
+def test_chosen_source_pictures_are_as_likely_as_any_other(tmp_path: Path) -> None:
+    pictures = mixed(tmp_path, replace(PLAIN, mixing=SourceRule(count=2)))
+    times = Counter(
+        (int(targets.classes[0]), round(float(targets.boxes_xyxy[0, 2]) * SIZE[1]))
+        for _, targets in (pictures[number] for number in range(400))
+    )
+    assert sum(class_index == 7 for class_index, _ in times) == 2
+    assert len(times) == 5
+    for count in times.values():
+        assert count / 400 == pytest.approx(1 / 5, abs=0.08)
+
+
+def test_instances_are_pasted_into_the_targets_pictures_alone(tmp_path: Path) -> None:
+    pictures = mixed(tmp_path, replace(PLAIN, mixing=SourceRule(count=2), pasting=PASTING))
+    classes = [tuple(pictures[number][1].classes.tolist()) for number in range(100)]
+    assert set(classes) == {(2, 7), (7,)}
+    assert classes.count((2, 7)) > 40
+
+
+def test_a_mixed_and_pasted_picture_is_the_same_from_any_start_and_process(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, mixing=SourceRule(count=2), pasting=PASTING)
+    pictures = mixed(tmp_path, recipe)
+    alone = [(torch.from_numpy(image), targets) for image, targets in (pictures[number] for number in range(12))]
+    again = mixed(tmp_path, recipe)
+    for number, pair in enumerate(numbered(list(feed(again, first_step=3, workers=1))), start=6):
+        assert_same(pair, alone[number])
 
 
 def test_targets_have_boxes_in_shares_and_crowds_apart() -> None:

@@ -10,6 +10,8 @@ from scene.image import network_input
 from tests.training.coco_on_disk import disc, rectangle
 from training.data.sample import Sample
 from training.transforms import (
+    CROP_AS_PUBLISHED,
+    LARGE_SCALE_JITTER,
     NO_AUGMENTATION,
     Augmentation,
     Window,
@@ -17,12 +19,15 @@ from training.transforms import (
     cropped_window,
     draw_distortion,
     expanded_window,
+    jittered_window,
     look_through,
     mirror,
     resize_only,
 )
 
 SSD = Augmentation()
+JITTERED = Augmentation(jitter=LARGE_SCALE_JITTER)
+CHAINS = st.sampled_from([SSD, JITTERED, Augmentation(crop_min_iou=CROP_AS_PUBLISHED)])
 SIZES = st.tuples(st.integers(16, 60), st.integers(16, 60))
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -66,27 +71,31 @@ def test_an_empty_picture_stays_empty(seed: int) -> None:
     assert out.size_hw == (24, 48)
 
 
-@given(samples(), SIZES, SEEDS)
+@given(samples(), CHAINS, SIZES, SEEDS)
 def test_a_box_stays_the_tight_box_of_its_mask_within_the_picture(
-    sample: Sample, size_hw: tuple[int, int], seed: int
+    sample: Sample, settings: Augmentation, size_hw: tuple[int, int], seed: int
 ) -> None:
-    out = augment(sample, SSD, size_hw, np.random.default_rng(seed)).check()
+    out = augment(sample, settings, size_hw, np.random.default_rng(seed)).check()
     assert out.size_hw == size_hw
     assert set(np.unique(out.masks)) <= {0, 1}
     assert out.boxes_xyxy.tolist() == [literal_box(mask) for mask in out.masks]
 
 
-@given(samples(), SIZES, SEEDS)
-def test_no_instance_appears_and_none_changes_its_kind(sample: Sample, size_hw: tuple[int, int], seed: int) -> None:
-    out = augment(sample, SSD, size_hw, np.random.default_rng(seed))
+@given(samples(), CHAINS, SIZES, SEEDS)
+def test_no_instance_appears_and_none_changes_its_kind(
+    sample: Sample, settings: Augmentation, size_hw: tuple[int, int], seed: int
+) -> None:
+    out = augment(sample, settings, size_hw, np.random.default_rng(seed))
     assert np.all(np.diff(out.classes) > 0)
     np.testing.assert_array_equal(out.crowds, sample.crowds[out.classes])
 
 
-@given(SIZES, SIZES, SEEDS)
-def test_masks_go_where_the_pixels_go(size_hw: tuple[int, int], to_hw: tuple[int, int], seed: int) -> None:
+@given(SIZES, SIZES, CHAINS, SEEDS)
+def test_masks_go_where_the_pixels_go(
+    size_hw: tuple[int, int], to_hw: tuple[int, int], chain: Augmentation, seed: int
+) -> None:
     sample = one(disc(size_hw, (size_hw[1] // 2, size_hw[0] // 3), 9))
-    settings = replace(SSD, photometric=False, fill_rgb=(0, 0, 0), min_side=1, min_remaining=0)
+    settings = replace(chain, photometric=False, fill_rgb=(0, 0, 0), min_side=1, min_remaining=0)
     out = augment(sample, settings, to_hw, np.random.default_rng(seed))
     level = out.image[..., 0].astype(int)
     clear = np.abs(level - 127) > 8
@@ -111,9 +120,10 @@ def test_resize_only_is_what_inference_does(sample: Sample, size_hw: tuple[int, 
     np.testing.assert_array_equal(resize_only(sample, size_hw).check().image, network_input(sample.image, size_hw))
 
 
-def test_the_generator_alone_decides() -> None:
+@pytest.mark.parametrize("settings", [SSD, JITTERED])
+def test_the_generator_alone_decides(settings: Augmentation) -> None:
     sample = one(disc((40, 80), (30, 20), 12))
-    runs = [augment(sample, SSD, (32, 64), np.random.default_rng(seed)) for seed in (5, 5, 6)]
+    runs = [augment(sample, settings, (32, 64), np.random.default_rng(seed)) for seed in (5, 5, 6)]
     assert_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0].image, runs[2].image)
 
@@ -152,6 +162,67 @@ def test_half_of_the_windows_are_expanded() -> None:
     rng = np.random.default_rng(0)
     expanded = sum(expanded_window((40, 40), 4.0, rng) != (0, 0, 40, 40) for _ in range(400))
     assert 160 < expanded < 240
+
+
+@given(SIZES, st.tuples(st.integers(-40, 40), st.integers(-40, 40)), SIZES, SIZES, SEEDS)
+def test_distorting_what_is_seen_is_seeing_what_was_distorted(
+    size_hw: tuple[int, int], start: tuple[int, int], window_hw: tuple[int, int], to_hw: tuple[int, int], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    sample = Sample.empty(rng.integers(0, 256, (*size_hw, 3), np.uint8))
+    distortion = draw_distortion(SSD, rng)
+    window: Window = (*start, start[0] + window_hw[1], start[1] + window_hw[0])
+    seen = look_through(sample, window, to_hw, SSD, distortion)
+    before = replace(sample, image=distortion.of(sample.image))
+    assert_equal(seen, look_through(before, window, to_hw, SSD))
+
+
+@given(SIZES, SIZES, st.tuples(st.integers(0, 60), st.integers(0, 60)), SIZES)
+def test_around_the_picture_is_fill_and_in_it_what_a_filled_canvas_shows(
+    size_hw: tuple[int, int], margins: tuple[int, int], place: tuple[int, int], to_hw: tuple[int, int]
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
+    top, left = (min(at, margin) for at, margin in zip(place, margins, strict=True))
+    canvas = np.full((size_hw[0] + margins[0], size_hw[1] + margins[1], 3), SSD.fill_rgb, np.uint8)
+    canvas[top : top + size_hw[0], left : left + size_hw[1]] = image
+    window: Window = (-left, -top, canvas.shape[1] - left, canvas.shape[0] - top)
+    out = look_through(Sample.empty(image), window, to_hw, SSD).image.astype(int)
+    # places are rounded to 32nds of a pixel, so between random pixels up to 255 / 64 levels in each direction
+    assert np.abs(out - network_input(canvas, to_hw)).max() <= 9
+
+
+@given(SIZES, SEEDS)
+def test_a_jittered_window_lies_in_the_picture_or_the_picture_in_it(size_hw: tuple[int, int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scale = rng.uniform(0.1, 2.0)
+    x1, y1, x2, y2 = jittered_window(size_hw, (scale, scale), rng)
+    assert (y2 - y1, x2 - x1) == tuple(round(side / scale) for side in size_hw)
+    for low, high, side in ((x1, x2, size_hw[1]), (y1, y2, size_hw[0])):
+        assert (low >= 0 and high <= side) if scale >= 1 else (low <= 0 and high >= side)
+
+
+def test_jitter_reaches_both_ends_and_every_place() -> None:
+    rng = np.random.default_rng(0)
+    windows = np.array([jittered_window((100, 200), LARGE_SCALE_JITTER, rng) for _ in range(600)])
+    scales = 200 / (windows[:, 2] - windows[:, 0])
+    assert scales.min() < 0.15
+    assert scales.max() > 1.95
+    assert np.count_nonzero(scales < 1) / 600 == pytest.approx(0.9 / 1.9, abs=0.08)
+    small = windows[scales < 0.5]
+    shares = -small[:, 0] / (small[:, 2] - small[:, 0] - 200)
+    assert shares.min() < 0.1
+    assert shares.max() > 0.9
+
+
+def test_as_published_five_of_six_pictures_are_cropped_and_by_the_rule_fewer_of_small_things() -> None:
+    boxes = np.array([[50, 50, 54, 54]], np.float32)
+    window: Window = (0, 0, 400, 200)
+    counts = []
+    for options in (CROP_AS_PUBLISHED, SSD.crop_min_iou):
+        rng, settings = np.random.default_rng(1), replace(SSD, crop_min_iou=options)
+        counts.append(sum(cropped_window(window, boxes, settings, rng) != window for _ in range(300)))
+    assert counts[0] / 300 == pytest.approx(5 / 6, abs=0.07)
+    assert counts[1] / 300 == pytest.approx(1 / 2, abs=0.09)
 
 
 def iou(part: Window, box: list[float]) -> float:
