@@ -45,3 +45,18 @@ def test_every_recipes_milestones_lie_in_order_behind_the_warm_up(name: str) -> 
     assert turns == sorted(set(turns))
     lowest = 0.1 ** len(recipe.milestones) if recipe.cosine_from is None else 0.02
     assert recipe.rate_at(recipe.steps - 1) == pytest.approx(recipe.learning_rate * lowest, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_recipe_is_stated_for_its_batch(name: str) -> None:
+    assert RECIPES[name].for_batch(RECIPES[name].batch) == RECIPES[name]
+
+
+def test_another_batch_scales_the_rate_with_it_and_the_steps_against_it() -> None:
+    recipe = replace(STEPS, batch=8, ema_decay=0.99)
+    half = recipe.for_batch(4)
+    assert (half.steps, half.warmup_steps, half.learning_rate, half.warmup_start) == (2000, 200, 0.5, 0.05)
+    assert half.ema_decay**2 == pytest.approx(0.99)
+    assert half.for_batch(8) == recipe
+    for step in range(1000):
+        assert half.rate_at(2 * step) == pytest.approx(recipe.rate_at(step) / 2)
