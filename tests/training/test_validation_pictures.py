@@ -57,12 +57,12 @@ def test_a_crowd_is_grey_whatever_its_class() -> None:
 
 
 def test_a_label_at_the_border_stays_on_the_picture() -> None:
-    canvas = Canvas(GREY, NAMES)
-    canvas.draw(np.ones((5, 16), np.uint8), (80, 0), (80, 0, 96, 5), 0, "0.99")
-    assert canvas.pixels.shape == GREY.shape
-    x = np.flatnonzero((canvas.pixels != GREY).any(axis=(0, 2)))
-    assert x[0] < 80, "moved to the left"
-    assert x[-1] == 95
+    grey = np.full((320, 640, 3), 100, np.uint8)
+    canvas = Canvas(grey, NAMES)
+    canvas.draw(np.ones((5, 40), np.uint8), (600, 0), (600, 0, 640, 5), 0, "0.99")
+    columns = np.flatnonzero((canvas.pixels != grey).any(axis=(0, 2)))
+    assert columns[0] < 600, "moved to the left"
+    assert columns[-1] == 639
 
 
 def test_wide_pictures_are_narrowed() -> None:
