@@ -9,7 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("scene", "protos", "serve", "streetmask")
-OF_TRAINING = ("training.data.synthetic", "training.data.coco", "training.data.pasting", "training.transforms", "training.evaluate")
+OF_TRAINING = (
+    "training.data.synthetic",
+    "training.data.coco",
+    "training.data.pasting",
+    "training.transforms",
+    "training.evaluate",
+)
 
 
 def modules() -> list[str]:

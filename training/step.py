@@ -1,6 +1,6 @@
 """One step of training: forward and backward in parts, gradients summed, checked and clipped, and an update."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,7 +74,7 @@ class Learner:
         self.counts = ClassCounts(network.config.class_count)
         self.average = WeightAverage(network, recipe.ema_decay) if recipe.ema_decay else None
         self.learns_statistics = learns_statistics(network, recipe, recipe.batch // parts)
-        self.compiled: Any = None
+        self.answer: Callable[[Tensor], YolactOutputs] = network
 
     def learn(self, batch: Batch, step: int) -> Outcome:
         """Learn a batch. Where answer, loss or gradient is no number, the network stays as it was."""
@@ -122,7 +122,8 @@ class Learner:
         """Before the first step: join BatchNorm's statistics, where they are learned; compile, if asked to."""
         if self.learns_statistics:
             share_statistics(self.network, self.ranks, self.device)
-        self.compiled = torch.compile(self.network) if compiled else None
+        if compiled:
+            self.answer = torch.compile(self.network)
 
     @property
     def best_network(self) -> Yolact:
@@ -167,7 +168,7 @@ class Learner:
         images = normalise(pictures, self.network.config).contiguous(memory_format=torch.channels_last)
         half = _HALF.get(self.recipe.precision)
         with torch.autocast(self.device.type, half, enabled=half is not None):
-            outputs = (self.compiled or self.network)(images)
+            outputs = self.answer(images)
         outputs = YolactOutputs(*(tensor.float() for tensor in outputs))
         unfit = not bool(torch.isfinite(torch.stack([tensor.sum() for tensor in outputs]).sum()))
         if unfit:  # a loss of numbers all the same, since some refuse others, and all processes must come to the end

@@ -190,3 +190,35 @@ def test_labels_are_numbered_as_the_network_numbers_its_classes(
     train(arguments)
     assert taught
     assert set(taught) == {0}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("accumulate", 0, "above 0, but 0"), ("ema_decay", 1.0, "from 0 to below 1, but 1.0"), ("batch", 7, "a multiple")],
+)
+def test_numbers_that_no_step_can_take(tmp_path: Path, street: Path, name: str, value: float, words: str) -> None:
+    asked: dict[str, Any] = {"accumulate": 2, name: value}
+    start = tmp_path / "start.pt"
+    save_checkpoint(start, seeded_network())
+    with pytest.raises(ConfigurationError, match=words):
+        train(TrainArguments(target=(street,), out=tmp_path / "run", start=start, device="cpu", **asked))
+
+
+def test_another_batch_brings_its_schedule_and_says_so(
+    tmp_path: Path, street: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start, out = tmp_path / "start.pt", tmp_path / "run"
+    save_checkpoint(start, seeded_network())
+    arguments = TrainArguments(
+        target=(street,), out=out, start=start, steps=1, batch=2, accumulate=2, workers=0, device="cpu",
+        precision="float32", ema_decay=0.5,
+    )  # fmt: skip
+    train(arguments)
+    said = capsys.readouterr().out
+    assert "batch 2, where the recipe has 8: learning rate 0.000375 (the recipe's 0.0015), 1 steps (12000)" in said
+    assert "each batch is learned by 1 processes in 2 parts of 1 pictures" in said
+    assert "BatchNorm's statistics stay as they were stored; precision float32; device cpu" in said
+    recipe = read_checkpoint(out / "last.pt")["recipe"]
+    assert (recipe["batch"], recipe["steps"], recipe["warmup_steps"], recipe["ema_decay"]) == (2, 1, 800, 0.5)
+    with pytest.raises(DataError, match=r"another recipe \(learning_rate 0\.000375 there, 0\.5 here\)"):
+        train(replace(arguments, learning_rate=0.5))

@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,15 +12,16 @@ from scene.errors import DataError
 from tests.model.tiny_network import TINY, seeded_network
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from training.batch_norm import statistics
-from training.checkpoint import read_checkpoint
+from training.checkpoint import load_network, read_checkpoint
 from training.class_losses import ClassLossSettings
 from training.data.coco import CocoDataset
-from training.evaluate import Evaluation
+from training.evaluate import Evaluation, Predict, evaluate
 from training.feed import AugmentedPictures, Batch, feed
-from training.loop import LAST, RunSettings, Trainer, pick_device
+from training.loop import BEST, LAST, RunSettings, Trainer, pick_device
 from training.losses import LossSettings
+from training.matching import Targets
 from training.recipes import Recipe
-from training.step import Outcome
+from training.step import OVERFLOW, Outcome
 from training.transforms import NO_AUGMENTATION
 
 RECIPE = Recipe(
@@ -256,6 +258,143 @@ def test_bfloat16_answers_nearly_as_float32(tmp_path: Path, street: CocoDataset)
         totals.append(step.total)
     assert totals[1] == pytest.approx(totals[0], rel=0.05)
     assert totals[1] != totals[0]
+
+
+@pytest.mark.parametrize("kind", ["ohem", "balanced-ohem", "focal"])
+def test_a_batch_in_parts_is_the_whole_batch(
+    tmp_path: Path, street: CocoDataset, kind: Literal["ohem", "balanced-ohem", "focal"]
+) -> None:
+    """Losses and gradients, on stored statistics; of the parts of three pictures one has no object."""
+    recipe = replace(RECIPE, batch=6, losses=LossSettings(classes=ClassLossSettings(kind), masks_per_picture=2))
+    found = []
+    for parts in (1, 2, 6):
+        learner = trainer(tmp_path, replace(recipe, accumulate=parts, batch_norm="stored"), seeded_network()).learner
+        batch = next(iter(feed(AugmentedPictures([street], None, recipe, TINY.size_hw, seed=1), 0, workers=0)))
+        empty = Targets(*(field[:0] for field in batch.targets[0]))
+        outcome = learner.learn(batch._replace(targets=[*batch.targets[:5], empty]), 0)
+        gradients = torch.cat(
+            [parameter.grad.flatten() for parameter in learner.parameters if parameter.grad is not None]
+        )
+        found.append((outcome, gradients))
+    (whole, slopes), *others = found
+    for outcome, gradients in others:
+        assert outcome.terms == pytest.approx(whole.terms, rel=1e-5)
+        assert outcome.gradient_norm == pytest.approx(whole.gradient_norm, rel=1e-5)
+        assert float((gradients - slopes).norm() / slopes.norm()) < 1e-5
+
+
+def test_float16_learns_nearly_as_float32(tmp_path: Path, street: CocoDataset) -> None:
+    """Its gradients are scaled, and what is told and learned is not."""
+    recipe = replace(RECIPE, losses=LossSettings(), batch_norm="stored", clip_norm=0.0, warmup_steps=0)
+    batch = next(iter(feed(AugmentedPictures([street], None, recipe, TINY.size_hw, seed=1), 0, workers=0)))
+    plain = trainer(tmp_path, replace(recipe, precision="float32"), seeded_network())
+    half = trainer(tmp_path, replace(recipe, precision="float16"), seeded_network())
+    expected, outcome = plain.train_step(batch), half.train_step(batch)
+    while outcome.problem == OVERFLOW:
+        outcome = half.train_step(batch)
+    assert outcome.scale > 1
+    assert outcome.problem == ""
+    assert outcome.total == pytest.approx(expected.total, rel=0.02)
+    assert outcome.total != expected.total
+    assert outcome.gradient_norm == pytest.approx(expected.gradient_norm, rel=0.05)
+
+
+def test_a_scale_that_is_too_high_is_no_failure(
+    tmp_path: Path, street: CocoDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It halves until the gradient fits; only where it has come down to 1 is the gradient to blame."""
+    monkeypatch.setattr("training.loop.MOST_FAILURES", 2)
+    recipe = replace(RECIPE, precision="float16", steps=6, batch_norm="stored")
+    high = trainer(tmp_path / "high", recipe, seeded_network())
+    high.learner.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    run(high, street)
+    assert high.standing.failures_in_a_row == 0
+    log = log_of(tmp_path / "high")
+    assert [line["scale"] for line in log] == [2.0 ** (127 - step) for step in range(6)]
+    assert {line["problem"] for line in log} == {OVERFLOW}
+    assert log[-1]["skipped"] == 6
+    low = trainer(tmp_path / "low", recipe, seeded_network())
+    low.learner.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    monkeypatch.setattr("training.step.get_total_norm", lambda _: torch.tensor(torch.inf))
+    with pytest.raises(DataError, match="the gradient was no number in 2 steps in a row, up to step 2"):
+        run(low, street)
+
+
+def test_a_float16_run_goes_on_with_its_scale(tmp_path: Path, street: CocoDataset) -> None:
+    recipe = replace(RECIPE, precision="float16", batch_norm="stored")
+    first = trainer(tmp_path, recipe, seeded_network(), evaluate_every=2)
+    first.learner.scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=1)
+    evaluations = first.run(AugmentedPictures([street], None, recipe, TINY.size_hw, seed=1), street)
+    next(evaluations)
+    evaluations.close()  # type: ignore[attr-defined]  # as when the process ends
+    run(trainer(tmp_path, recipe, seeded_network()), street)
+    scales = [line["scale"] for line in log_of(tmp_path) if "total" in line]
+    assert scales == [256.0, 512.0, 1024.0, 2048.0]
+
+
+def test_what_is_loaded_evaluated_and_exported_are_the_averaged_weights(tmp_path: Path, street: CocoDataset) -> None:
+    averaging = trainer(tmp_path, replace(RECIPE, ema_decay=0.9), evaluate_every=4)
+    run(averaging, street, held_out=street)
+    content, loaded = read_checkpoint(tmp_path / LAST), load_network(tmp_path / LAST)
+    average = averaging.learner.average
+    assert average is not None
+    assert content["averaged"] == {"decay": 0.9, "updates": 4}
+    name = "fpn.lat_layers.0.weight"
+    assert torch.equal(loaded.get_parameter(name), average.network.get_parameter(name))
+    assert not torch.equal(loaded.get_parameter(name), averaging.network.get_parameter(name))
+    assert torch.equal(content["raw_model"][name], averaging.network.get_parameter(name))
+    assert [line["weights"] for line in log_of(tmp_path) if "images" in line] == ["averaged", "raw"]
+    assert load_network(tmp_path / BEST).config == TINY
+
+
+def test_the_best_checkpoint_is_that_of_the_highest_mask_ap(
+    tmp_path: Path, street: CocoDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aps = iter([math.nan, 0.2, 0.3, 0.25])
+
+    def scored(predict: Predict, held_out: CocoDataset) -> Evaluation:
+        result = evaluate(predict, held_out)
+        return replace(result, mask=replace(result.mask, ap=next(aps)))
+
+    monkeypatch.setattr("training.loop.evaluate", scored)
+    run(trainer(tmp_path, evaluate_every=1), street, held_out=street)
+    best, last = read_checkpoint(tmp_path / BEST), read_checkpoint(tmp_path / LAST)
+    assert (best["step"], best["best_step"], best["best_mask_ap"]) == (3, 3, 0.3)
+    assert (last["step"], last["best_step"], last["evaluated"]) == (4, 3, 4)
+
+
+def test_an_evaluation_that_was_cut_off_is_made_up_for(
+    tmp_path: Path, street: CocoDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("training.loop.evaluate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(trainer(tmp_path, checkpoint_every=2, evaluate_every=2), street, held_out=street)
+    found = run(trainer(tmp_path, checkpoint_every=2, evaluate_every=2), street, held_out=street)
+    assert len(found) == 2
+    assert [line["step"] for line in log_of(tmp_path)] == [1, 2, 2, 3, 4, 4]
+
+
+def test_a_disk_that_fills_up_loses_nothing_already_saved(tmp_path: Path, street: CocoDataset) -> None:
+    often = trainer(tmp_path, checkpoint_every=2, evaluate_every=2)
+    evaluations = often.run(AugmentedPictures([street], None, RECIPE, TINY.size_hw, seed=1), street)
+    next(evaluations)
+    (tmp_path / "last.partial").symlink_to("/dev/full")
+    with pytest.raises(DataError, match=rf"cannot write {tmp_path / LAST}: No space left on device"):
+        next(evaluations)
+    assert read_checkpoint(tmp_path / LAST)["step"] == 2
+    run(trainer(tmp_path, checkpoint_every=2), street)
+    assert read_checkpoint(tmp_path / LAST)["step"] == 4
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_as_an_eager_one(tmp_path: Path, street: CocoDataset) -> None:
+    recipe = replace(RECIPE, batch_norm="stored")
+    run(trainer(tmp_path / "eager", recipe, seeded_network()), street)
+    run(trainer(tmp_path / "compiled", recipe, seeded_network(), compiled=True), street)
+    eager, compiled = log_of(tmp_path / "eager"), log_of(tmp_path / "compiled")
+    assert [line["total"] for line in compiled] == pytest.approx([line["total"] for line in eager], rel=1e-4)
+    load_network(tmp_path / "compiled" / LAST)
 
 
 def test_the_device_asked_for() -> None:

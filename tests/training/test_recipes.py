@@ -125,3 +125,18 @@ def test_every_recipe_says_what_it_is_in_a_line(name: str) -> None:
     summary = RECIPES[name].summary
     assert 5 < len(summary) < 90
     assert "\n" not in summary
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_recipe_is_stated_for_its_batch(name: str) -> None:
+    assert RECIPES[name].for_batch(RECIPES[name].batch) == RECIPES[name]
+
+
+def test_another_batch_scales_the_rate_with_it_and_the_steps_against_it() -> None:
+    recipe = replace(STEPS, batch=8, ema_decay=0.99)
+    half = recipe.for_batch(4)
+    assert (half.steps, half.warmup_steps, half.learning_rate, half.warmup_start) == (2000, 200, 0.5, 0.05)
+    assert half.ema_decay**2 == pytest.approx(0.99)
+    assert half.for_batch(8) == recipe
+    for step in range(1000):
+        assert half.rate_at(2 * step) == pytest.approx(recipe.rate_at(step) / 2)
