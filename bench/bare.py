@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from bench.child import Child
+from scene.artifact import GraphPrecision
 from scene.image import network_input
 from serve.answer import Options
 from serve.frame import EncodedFrame
@@ -37,8 +38,10 @@ class Rate:
 class BareLoop:
     """A model in a process of its own that idles until it is asked to run. Raises ``DataError`` where it fails."""
 
-    def __init__(self, model: Path, threads: int, frames: list[EncodedFrame]) -> None:
-        self._child = Child("the bare loop", _serve, model, threads, frames)
+    def __init__(
+        self, model: Path, threads: int, frames: list[EncodedFrame], precision: GraphPrecision | None = None
+    ) -> None:
+        self._child = Child("the bare loop", _serve, model, threads, frames, precision)
         self._child.receive(Rate, _START_S)
 
     def run(self, loop: Loop, seconds: float) -> Rate:
@@ -51,8 +54,10 @@ class BareLoop:
         self._child.kill()
 
 
-def _serve(connection: Connection, folder: Path, threads: int, frames: list[EncodedFrame]) -> None:
-    model = Model.load(folder, threads)
+def _serve(
+    connection: Connection, folder: Path, threads: int, frames: list[EncodedFrame], precision: GraphPrecision | None
+) -> None:
+    model = Model.load(folder, threads, precision)
     inputs = [network_input(frame.decode(), model.artifact.size_hw)[None] for frame in frames]
     least_score = model.least_score(Options())
     connection.send(Rate(0, 1.0))

@@ -21,6 +21,7 @@ from bench.load import ANY_IN_FLIGHT, Arrivals, Exchange, LoadPlan, load_report,
 from bench.machine import Watch
 from bench.report import document, emit, prepare_out, ratio_text
 from bench.samples import LEAST, paired_ratio
+from scene.artifact import GraphPrecision
 from scene.errors import ServerError, StreetMaskError, require
 from serve.answer import Answer
 from serve.client import NONE_DROPPED, Client
@@ -58,6 +59,8 @@ class ServeArguments:
     """The sweep's bound on the 95th percentile of the age, with at most one frame in a hundred dropped."""
     overload: tuple[float, ...] = ()
     """Further loads, as multiples of the throughput that the server reaches."""
+    precision: GraphPrecision | None = None
+    """Which of that folder's files; its first without it."""
     bare: bool = False
     """Compare that throughput with the engine called in a loop; needs --spawn."""
     windows: int = 12
@@ -156,7 +159,9 @@ class Bench:
             clients = stack.enter_context(self._clients(_CLOSED_STREAMS))
             turns: dict[str, Callable[[], float]] = {"served": partial(served_fps, clients, self._frames)}
             if arguments.bare and arguments.spawn is not None:
-                bare = stack.enter_context(closing(BareLoop(arguments.spawn, usable_cpus(), self._frames)))
+                bare = stack.enter_context(
+                    closing(BareLoop(arguments.spawn, usable_cpus(), self._frames, arguments.precision))
+                )
                 turns |= {f"bare_{loop}": partial(_bare_fps, bare, loop) for loop in BARE_LOOPS}
             try:
                 for _ in range(arguments.windows):
@@ -282,7 +287,8 @@ def _server(arguments: ServeArguments) -> Iterator[tuple[str, int | None]]:
     if arguments.spawn is None:
         yield arguments.server, None
         return
-    with server_process(arguments.spawn) as server:
+    options = ("--precision", arguments.precision) if arguments.precision else ()
+    with server_process(arguments.spawn, options) as server:
         yield server.address, server.pid
 
 

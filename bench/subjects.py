@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from bench.child import Child
 from bench.runners import GraphRunner, Pasting, Runner, TorchRunner
-from scene.artifact import file_sha256, read_artifact, tensor_specs
+from scene.artifact import GraphPrecision, file_sha256, read_artifact, tensor_specs
 from scene.errors import ConfigurationError
-from serve.engines import open_engine
+from serve.engines import open_engine, runnable
 from serve.engines.onnx_engine import OnnxEngine
 
 if TYPE_CHECKING:
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from model.segmenter import Segmenter
     from model.yolact import Yolact
 
-EngineName = Literal["onnxruntime", "torch-plain", "torch", "torch-bfloat16", "torch-compile"]
+EngineName = Literal["onnxruntime", "onnxruntime-int8", "torch-plain", "torch", "torch-bfloat16", "torch-compile"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
-"""``torch`` is the deployed module in float32, with ``torch-bfloat16`` and ``torch-compile`` of it; ``torch-plain`` is
-what they gain upon: the network as it was trained, BatchNorm and all, on contiguous maps."""
+GRAPH_ENGINES: tuple[EngineName, ...] = ("onnxruntime", "onnxruntime-int8")
+"""``onnxruntime`` runs the float32 graph, ``onnxruntime-int8`` the one in eight bits, calibrated on generated streets
+where it is written for the run; ``torch`` is the deployed module in float32, with ``torch-bfloat16`` and
+``torch-compile`` of it; ``torch-plain`` is what they gain upon: the network as it was trained, BatchNorm and all, on
+contiguous maps."""
 
 RowsName = Literal["drawn", "every"]
 """Of which rows a graph makes masks: those above the drawing thresholds, or every one, as AP needs them."""
@@ -29,6 +32,9 @@ _EXPORT_S = 1200.0
 
 DRAWING_THRESHOLD = 0.3
 """Of checkpoints and presets; a model folder has its own for each class."""
+
+_CALIBRATION_PICTURES = 16
+"""Enough for a network that is only timed."""
 
 _CHECKPOINT, _GRAPH, _SIZES = "checkpoint.pt", "graph.onnx", "sizes.txt"
 
@@ -61,9 +67,19 @@ class Subject:
         return Path(self.target).is_dir()
 
     @property
+    def runs_graph(self) -> bool:
+        """Whether ONNX Runtime runs it."""
+        return self.engine in GRAPH_ENGINES
+
+    @property
+    def precision(self) -> GraphPrecision:
+        """Of its graph."""
+        return "int8" if self.engine == "onnxruntime-int8" else "float32"
+
+    @property
     def needs_graph(self) -> bool:
         """Whether a graph must be written before it can be timed."""
-        return self.engine == "onnxruntime" and not (self.is_artifact and self.instances is None)
+        return self.runs_graph and not (self.is_artifact and self.instances is None)
 
 
 def parse_subjects(
@@ -90,7 +106,7 @@ def parse_subjects(
         for target in targets
         for engine in engines
         for batch in batches
-        for kind in (rows if engine == "onnxruntime" and common.instances is None else ("drawn",))
+        for kind in (rows if engine in GRAPH_ENGINES and common.instances is None else ("drawn",))
     ]
     return list(dict.fromkeys(subjects))
 
@@ -100,22 +116,25 @@ def write_graphs(subjects: list[Subject], folder: Path) -> list[Subject]:
 
     Written in a process of its own, so that no process that times ONNX Runtime has torch in its memory.
     """
-    written: dict[str, Path] = {}
+    written: dict[tuple[str, GraphPrecision], Path] = {}
     for subject in subjects:
-        if subject.needs_graph and subject.target not in written:
+        if subject.needs_graph and (subject.target, subject.precision) not in written:
             graph = folder / str(len(written))
             child = Child(f"the graph of {subject.target}", _write_graph, subject, graph)
             try:
                 child.receive(Path, _EXPORT_S)
             finally:
                 child.kill()
-            written[subject.target] = graph
-    return [replace(subject, graph=written[subject.target]) if subject.needs_graph else subject for subject in subjects]
+            written[subject.target, subject.precision] = graph
+    return [
+        replace(subject, graph=written[subject.target, subject.precision]) if subject.needs_graph else subject
+        for subject in subjects
+    ]
 
 
 def open_runner(subject: Subject) -> Runner:
     """Load the subject in this process. Raises ``StreetMaskError`` for what cannot be loaded here."""
-    return _graph_runner(subject) if subject.engine == "onnxruntime" else _torch_runner(subject)
+    return _graph_runner(subject) if subject.runs_graph else _torch_runner(subject)
 
 
 def score_threshold(subject: Subject) -> float:
@@ -138,12 +157,12 @@ def load_segmenter(target: str, settings: "DetectSettings", engine: EngineName =
 
 def graph_file(subject: Subject) -> Path | None:
     """The ONNX file that the subject runs, if it runs one."""
-    if subject.engine != "onnxruntime":
+    if not subject.runs_graph:
         return None
     if subject.graph is not None:
         return subject.graph / _GRAPH
     folder = Path(subject.target)
-    return next((folder / entry.path for entry in read_artifact(folder).files if entry.engine == "onnx"), None)
+    return folder / runnable(read_artifact(folder), subject.precision)[0].path
 
 
 def input_size_hw(subject: Subject) -> tuple[int, int]:
@@ -157,7 +176,7 @@ def source_sha256(subject: Subject) -> str:
     """Which weights these are: of the folder's graph, the checkpoint's file, or empty for a preset."""
     path = Path(subject.target)
     if path.is_dir():
-        return next(entry.sha256 for entry in read_artifact(path).files if entry.engine == "onnx")
+        return runnable(read_artifact(path), subject.precision)[0].sha256
     return file_sha256(path) if path.is_file() else ""
 
 
@@ -170,7 +189,7 @@ def class_names(target: str) -> tuple[str, ...]:
 
 def _device(engine: EngineName, asked: str) -> str:
     """ONNX Runtime is here the CPU's; the torch engines run where it is asked for."""
-    return "cpu" if engine == "onnxruntime" else asked
+    return "cpu" if engine in GRAPH_ENGINES else asked
 
 
 def _load_network(target: str) -> "Yolact":
@@ -206,7 +225,7 @@ def _graph_runner(subject: Subject) -> GraphRunner:
     if subject.graph is None:
         folder = Path(subject.target)
         artifact = read_artifact(folder)
-        engine = open_engine(folder, artifact, subject.threads)
+        engine = open_engine(folder, artifact, runnable(artifact, subject.precision)[0], subject.threads)
         pasting = _pasting(subject, len(artifact.class_names))
         return GraphRunner(engine, artifact.size_hw, pasting, score_threshold(subject))
     size_hw, mask_hw, classes, rows = _written_sizes(subject.graph)
@@ -244,8 +263,12 @@ def _write_graph(connection: Connection, subject: Subject, graph: Path) -> None:
 
     segmenter = load_segmenter(subject.target, _settings(subject))
     graph.mkdir(parents=True)
-    write_onnx(segmenter, graph / _GRAPH)
     config = segmenter.network.config
+    write_onnx(segmenter, graph / _GRAPH)
+    if subject.precision == "int8":
+        from export.quantize import generated_streets, write_int8  # noqa: PLC0415
+
+        write_int8(graph / _GRAPH, graph / _GRAPH, generated_streets(config.size_hw, _CALIBRATION_PICTURES))
     with torch.inference_mode():
         masks = segmenter(torch.zeros((1, *config.size_hw, 3), dtype=torch.uint8)).masks
     sizes = (*config.size_hw, *masks.shape[2:], config.class_count, masks.shape[1])

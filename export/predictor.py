@@ -9,6 +9,7 @@ import numpy as np
 from model.detect import DetectSettings, NmsKind
 from model.segmenter import Segmenter, TorchPredictor
 from model.weights import street_class_map
+from scene.artifact import GraphPrecision
 from scene.classes import STREET_CLASSES
 from scene.errors import ConfigurationError, require
 from scene.image import RgbImage, network_input
@@ -41,17 +42,25 @@ class NamedPredictor:
     class_names: tuple[str, ...]
 
 
-def open_predictor(path: Path, threads: int = 2, preset: str | None = None, nms: NmsKind = "fast") -> NamedPredictor:
+def open_predictor(
+    path: Path,
+    threads: int = 2,
+    preset: str | None = None,
+    nms: NmsKind = "fast",
+    precision: GraphPrecision | None = None,
+) -> NamedPredictor:
     """A folder is an artifact and runs on its engine; a file is a checkpoint or published weights and runs in torch.
 
-    ``preset`` and ``nms`` are for weights; ``ConfigurationError`` where a folder is asked for another way than its own.
+    ``preset`` and ``nms`` are for weights, ``precision`` for a folder's files; ``ConfigurationError`` where a folder is
+    asked for another way than its own, or weights for eight bits.
     """
     if path.is_dir():
         require("preset", preset is None, "none for a model folder, which says what it is", preset)
         require("nms", nms == "fast", "none for a model folder, whose graph has its own", nms)
-        model = Model.load(path, threads)
+        model = Model.load(path, threads, precision)
         predict = EnginePredictor(model.engine, model.artifact.size_hw)
         return NamedPredictor(predict, tuple(model.artifact.class_names))
+    require("precision", precision in (None, "float32"), "float32 for weights; export them with --int8", precision)
     network = load_network(path, preset)
     return NamedPredictor(TorchPredictor(Segmenter(network, DetectSettings(nms=nms))), network.config.class_names)
 

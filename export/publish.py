@@ -15,8 +15,10 @@ import torch
 
 from export.graph import deployable
 from export.predictor import EnginePredictor
+from export.quantize import CALIBRATION_PICTURES, generated_streets, write_int8
 from export.to_onnx import OPSET, write_onnx
 from export.verify import Agreement, compare
+from model.config import YolactConfig
 from model.detect import DetectSettings, NmsKind
 from model.segmenter import Segmenter
 from model.yolact import Yolact
@@ -30,7 +32,8 @@ from scene.artifact import (
     tensor_specs,
     write_artifact,
 )
-from scene.errors import DataError, require
+from scene.classes import STREET_CLASSES
+from scene.errors import ConfigurationError, DataError, require
 from scene.image import RgbImage, decode_image, network_input
 from scene.instances import MASK_CUT
 from serve.engines import Engine, open_engine
@@ -38,12 +41,22 @@ from serve.models import detections
 from training.checkpoint import load_network, read_progress, save_checkpoint, training_history
 from training.data.coco import CocoDataset
 from training.data.synthetic import SceneSettings, scene
-from training.evaluate import DEFAULT_THRESHOLD, best_thresholds, collect_predictions, score_predictions
+from training.evaluate import (
+    DEFAULT_THRESHOLD,
+    Evaluation,
+    best_thresholds,
+    collect_predictions,
+    score_predictions,
+)
 
 VERIFY_SCENES = 20
 _VERIFY_SEED = 900_000
 _GOLDEN_SEED = 800_000
-_ONNX_FILE, _CHECKPOINT_FILE, _GOLDEN_FILE = "model.onnx", "checkpoint.pt", "golden.png"
+_ONNX_FILE, _INT8_FILE, _CHECKPOINT_FILE, _GOLDEN_FILE = "model.onnx", "model.int8.onnx", "checkpoint.pt", "golden.png"
+
+LARGEST_LOSS = 0.5
+"""How much box and mask AP, in points, an int8 graph may lose on the first data set and still be the one that runs
+unless another is asked for."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,8 @@ class Publication:
     """What the exporter cannot know: the prose of the model card, and what the figures are measured on.
 
     ``accuracy`` names data sets on which the finished artifact itself is scored; the first one also sets the drawing
-    thresholds. ``preset`` names the network of weights that leave a choice; ``nms`` goes into the graph.
+    thresholds. ``preset`` names the network of weights that leave a choice; ``nms`` goes into the graph. ``int8`` adds
+    a graph in eight bits, calibrated on pictures of the data set ``calibration``, without it on generated streets.
     """
 
     summary: str
@@ -60,6 +74,8 @@ class Publication:
     accuracy: Sequence[tuple[str, Path]] = ()
     preset: str | None = None
     nms: NmsKind = "fast"
+    int8: bool = False
+    calibration: Path | None = None
 
 
 def publish(checkpoint: Path, out: Path, publication: Publication, say: Callable[[str], None] = print) -> Artifact:
@@ -73,6 +89,7 @@ def publish(checkpoint: Path, out: Path, publication: Publication, say: Callable
         "nms", publication.nms != "traditional", "fast or cross-class: no graph holds a greedy loop", publication.nms
     )
     network, settings = load_network(checkpoint, publication.preset), DetectSettings(nms=publication.nms)
+    calibration = _calibration_pictures(network.config, publication) if publication.int8 else []
     segmenter = deployable(network, settings)
     draft_folder = out.with_name(out.name + ".partial")
     shutil.rmtree(draft_folder, ignore_errors=True)
@@ -80,13 +97,17 @@ def publish(checkpoint: Path, out: Path, publication: Publication, say: Callable
     say("writing the graph")
     write_onnx(segmenter, draft_folder / _ONNX_FILE)
     artifact = _draft(segmenter, checkpoint, draft_folder, (name, number), publication)
-    engine = open_engine(draft_folder, artifact, threads=2)
-    artifact = replace(artifact, golden=_golden(engine, artifact, draft_folder))
+    engine = open_engine(draft_folder, artifact, artifact.files[0], threads=2)
+    _write_golden(artifact, draft_folder)
+    artifact = replace(artifact, golden=_golden(engine, draft_folder))
     say(f"comparing with torch on {VERIFY_SCENES} scenes")
     agreement = verify_on_scenes(Segmenter(network, settings).eval(), draft_folder, artifact)
     agreement.require()
     artifact = replace(artifact, verified={key: float(value) for key, value in asdict(agreement).items()})
     artifact = _measured(artifact, engine, publication, say)
+    if calibration:
+        say(f"writing the graph in eight bits, calibrated on {len(calibration)} pictures")
+        artifact = _with_int8(artifact, draft_folder, calibration, publication, say)
     artifact = replace(
         artifact, files=[*artifact.files, _weights(network, checkpoint, draft_folder, artifact.thresholds)]
     )
@@ -160,15 +181,17 @@ def _tools() -> dict[str, str]:
     }
 
 
-def _golden(engine: Engine, artifact: Artifact, folder: Path) -> GoldenFrame:
-    """Write a generated scene at the network's size into the folder, and what the engine answers to it."""
-    picture: RgbImage = network_input(
-        scene(_GOLDEN_SEED, SceneSettings(height=512, width=1024)).image, artifact.size_hw
-    )
+def _write_golden(artifact: Artifact, folder: Path) -> None:
+    """Write a generated scene at the network's size into the folder."""
+    picture = network_input(scene(_GOLDEN_SEED, SceneSettings(height=512, width=1024)).image, artifact.size_hw)
     path = folder / _GOLDEN_FILE
     if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
         raise DataError(f"cannot write {path}")
-    rows = detections(engine.run(decode_image(path.read_bytes())[None]))
+
+
+def _golden(engine: Engine, folder: Path) -> GoldenFrame:
+    """What the engine answers to the folder's golden frame."""
+    rows = detections(engine.run(decode_image((folder / _GOLDEN_FILE).read_bytes())[None]))
     return GoldenFrame(
         path=_GOLDEN_FILE,
         classes=rows.classes.tolist(),
@@ -186,17 +209,55 @@ def _measured(artifact: Artifact, engine: Engine, publication: Publication, say:
         say(f"measuring accuracy on {name}")
         dataset = CocoDataset(path, class_names=tuple(artifact.class_names))
         predictions = collect_predictions(EnginePredictor(engine, artifact.size_hw), dataset)
-        result = score_predictions(predictions, dataset)
+        figures |= _figures(name, score_predictions(predictions, dataset))
         if index == 0:
             thresholds = best_thresholds(predictions, dataset)
-        figures |= {
-            f"{name}: images": float(result.images),
-            f"{name}: box AP": round(100 * result.box.ap, 2),
-            f"{name}: mask AP": round(100 * result.mask.ap, 2),
-            f"{name}: mask AP50": round(100 * result.mask.ap50, 2),
-        }
     return replace(
         artifact,
         thresholds=[round(float(value), 3) for value in thresholds],
         card=replace(artifact.card, figures=figures),
     )
+
+
+def _figures(name: str, result: Evaluation) -> dict[str, float]:
+    return {
+        f"{name}: images": float(result.images),
+        f"{name}: box AP": round(100 * result.box.ap, 2),
+        f"{name}: mask AP": round(100 * result.mask.ap, 2),
+        f"{name}: mask AP50": round(100 * result.mask.ap50, 2),
+    }
+
+
+def _calibration_pictures(config: YolactConfig, publication: Publication) -> list[RgbImage]:
+    """Frames at the network's input size: the first of the data set, evenly spread, or generated streets."""
+    if publication.calibration is not None:
+        dataset = CocoDataset(publication.calibration, class_names=config.class_names)
+        chosen = np.unique(np.linspace(0, len(dataset) - 1, CALIBRATION_PICTURES).round().astype(int))
+        return [network_input(dataset.picture(index), config.size_hw) for index in chosen.tolist()]
+    if not set(config.class_names) & set(STREET_CLASSES):
+        raise ConfigurationError("calibration", "expected a COCO JSON of pictures such as it will see, none came")
+    return generated_streets(config.size_hw)
+
+
+def _with_int8(
+    artifact: Artifact,
+    folder: Path,
+    calibration: list[RgbImage],
+    publication: Publication,
+    say: Callable[[str], None],
+) -> Artifact:
+    """The artifact with an int8 file, which comes first where it keeps the float32 file's accuracy."""
+    path = write_int8(folder / _ONNX_FILE, folder / _INT8_FILE, calibration)
+    entry = ModelFile(_INT8_FILE, "onnx", "int8", file_sha256(path))
+    engine = open_engine(folder, artifact, entry, threads=2)
+    entry = replace(entry, golden=_golden(engine, folder))
+    measured = _measured(artifact, engine, publication, say).card.figures
+    figures = artifact.card.figures | {f"{key} (int8)": value for key, value in measured.items() if "AP" in key}
+    files = [entry, *artifact.files] if keeps_accuracy(figures, publication) else [*artifact.files, entry]
+    return replace(artifact, files=files, card=replace(artifact.card, figures=figures))
+
+
+def keeps_accuracy(figures: dict[str, float], publication: Publication) -> bool:
+    """Whether int8 was measured, and lost at most ``LARGEST_LOSS`` of box and mask AP on the first data set."""
+    names = [f"{name}: {kind} AP" for name, _ in publication.accuracy[:1] for kind in ("box", "mask")]
+    return bool(names) and all(figures[name] - figures[f"{name} (int8)"] <= LARGEST_LOSS for name in names)

@@ -14,9 +14,9 @@ class MaskIouNet(nn.Module):
         steps: list[nn.Module] = []
         in_channels = 1
         for width in channels:
-            steps += [nn.Conv2d(in_channels, width, 3, stride=2), nn.ReLU()]
+            steps += [nn.Conv2d(in_channels, width, 3, stride=2), nn.ReLU(inplace=True)]
             in_channels = width
-        self.maskiou_net = nn.Sequential(*steps, nn.Conv2d(in_channels, classes, 1), nn.ReLU())
+        self.maskiou_net = nn.Sequential(*steps, nn.Conv2d(in_channels, classes, 1), nn.ReLU(inplace=True))
 
     def forward(self, masks: Tensor) -> Tensor:
         """Cropped soft masks [n, 1, h, w] in [0, 1] -> predicted IoU [n, C], not negative."""

@@ -7,13 +7,17 @@ on loading. A plan for one GPU, when built, is one more entry of ``files``, stor
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from scene.errors import ArtifactError
 
 SCHEMA_VERSION = 1
+
+GraphPrecision = Literal["float32", "int8"]
+"""What a graph's convolutions compute in."""
+
 MANIFEST = "artifact.json"
 
 OUTPUTS = ("num", "boxes", "scores", "mask_scores", "classes", "masks")
@@ -32,17 +36,6 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class ModelFile:
-    """One runnable form of the model. ``built_for`` is empty for ONNX, and names version and GPU for a plan."""
-
-    path: str
-    engine: str
-    precision: str
-    sha256: str
-    built_for: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class GoldenFrame:
     """A picture in the folder and what the exporting machine answered to it, for a check on every load.
 
@@ -54,6 +47,19 @@ class GoldenFrame:
     scores: list[float]
     boxes_xyxy: list[list[float]]
     mask_pixels: list[int]
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One runnable form of the model. ``built_for`` is empty for ONNX, and names version and GPU for a plan; ``golden``
+    is its answer to the golden frame where that is not the manifest's, as it computes in fewer bits."""
+
+    path: str
+    engine: str
+    precision: str
+    sha256: str
+    built_for: dict[str, str] = field(default_factory=dict)
+    golden: GoldenFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,8 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Artifact:
-    """The manifest. ``size_hw`` is the network's input; ``thresholds`` has one drawing threshold a class."""
+    """The manifest. ``size_hw`` is the network's input; ``thresholds`` has one drawing threshold a class; of ``files``
+    the first that an installation can run is the one that runs unless another is asked for."""
 
     schema_version: int
     name: str

@@ -18,8 +18,8 @@ MAX_PIXELS = 4096 * 2160
 """The default limit of a frame: cinema 4K."""
 
 _MIN_SIDE = 16
-_PNG_END = b"IEND\xaeB`\x82"
-_JPEG_END, _JPEG_SCAN = b"\xff\xd9", 0xDA
+_PNG_START, _PNG_END = b"\x89PNG", b"IEND\xaeB`\x82"
+_JPEG_START, _JPEG_END, _JPEG_SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
 _JPEG_BARE = (0x00, 0x01, *range(0xD0, 0xD9), 0xFF)
 
 
@@ -31,7 +31,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> RgbImage:
     """
     file_format, width, height = _read_header(data)
     check_size((height, width), max_pixels)
-    if not (_jpeg_is_whole(data) if file_format == "JPEG" else _PNG_END in data):
+    if not is_whole(data):
         raise FrameError(f"the {file_format} file of {len(data)} bytes is truncated: its end mark is missing")
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -87,11 +87,18 @@ def network_input(image: RgbImage, size_hw: tuple[int, int]) -> RgbImage:
     return cast(RgbImage, cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
+def is_whole(data: bytes) -> bool:
+    """Whether a JPEG or PNG file has its end mark; files of other formats are taken for whole."""
+    if data.startswith(_PNG_START):
+        return _PNG_END in data
+    return not data.startswith(_JPEG_START) or _jpeg_is_whole(data)
+
+
 def _read_header(data: bytes) -> tuple[str, int, int]:
     """(format, width, height) as the file's header claims them."""
     if not data:
         raise FrameError("the frame is empty: expected a JPEG or PNG file, or raw pixels with their size")
-    kind: type[JpegImageFile | PngImageFile] = PngImageFile if data.startswith(b"\x89PNG") else JpegImageFile
+    kind: type[JpegImageFile | PngImageFile] = PngImageFile if data.startswith(_PNG_START) else JpegImageFile
     try:
         # Not `Image.open`: it has a limit of its own, and calls a JPEG that more pictures follow another format.
         with kind(BytesIO(data)) as header:

@@ -1,4 +1,4 @@
-"""What a network says of one frame, and how it is laid onto the frame: boxes to pixels, masks within their boxes."""
+"""What a network says of one frame, and how it is laid onto the frame: boxes to pixels, masks as far as they reach."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,6 +11,9 @@ from pycocotools import mask as coco_mask
 
 MASK_CUT = 128
 """A mask pixel of 255 x probability belongs to the instance from here on."""
+
+_REACH = 2
+"""A network's mask is cropped at its box grown by one of its own pixels; interpolated, it reaches one further."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def instances_on_frame(detections: Detections, size_hw: tuple[int, int]) -> Iter
         detections.masks,
         strict=True,
     ):
-        region = _pixel_region(box, size_hw)
+        region = _pixel_region(box, (mask.shape[0], mask.shape[1]), size_hw)
         x1, y1, x2, y2 = (float(side) for side in box)
         yield Instance(
             class_index=int(class_index),
@@ -132,10 +135,13 @@ def decode_rle(rle: dict[str, Any]) -> NDArray[np.uint8]:
     return cast(NDArray[np.uint8], coco_mask.decode(rle))
 
 
-def _pixel_region(box_xyxy: NDArray[np.float32], size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The whole pixels that a box touches, inside the frame and at least one pixel wide and high."""
+def _pixel_region(
+    box_xyxy: NDArray[np.float32], mask_hw: tuple[int, int], size_hw: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """The whole pixels that a box's mask can reach, inside the frame and at least one pixel wide and high."""
     height, width = size_hw
-    x1, y1 = (int(side) for side in np.floor(box_xyxy[:2]))
-    x2, y2 = (int(side) for side in np.ceil(box_xyxy[2:]))
+    reach = np.array([width / mask_hw[1], height / mask_hw[0]]) * _REACH
+    x1, y1 = (int(side) for side in np.floor(box_xyxy[:2] - reach))
+    x2, y2 = (int(side) for side in np.ceil(box_xyxy[2:] + reach))
     x1, y1 = min(max(x1, 0), width - 1), min(max(y1, 0), height - 1)
     return x1, y1, min(max(x2, x1 + 1), width), min(max(y2, y1 + 1), height)

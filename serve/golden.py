@@ -22,9 +22,8 @@ MASK_TOLERANCE, MASK_TOLERANCE_PIXELS = 0.05, 8
 """How far a mask's number of pixels may lie off: a part of it, and so many more."""
 
 
-def check_answer(artifact: Artifact, rows: Detections, folder: Path) -> None:
-    """Hold the live rows for the golden frame against the manifest's; raise ``ArtifactError`` where they differ."""
-    golden = artifact.golden
+def check_answer(artifact: Artifact, golden: GoldenFrame, rows: Detections, folder: Path) -> None:
+    """Hold the live rows for a golden frame against the manifest's; raise ``ArtifactError`` where they differ."""
     _check_shape(golden, folder)
     for source, classes in (("its golden frame", golden.classes), ("the graph", rows.classes.tolist())):
         _check_classes(source, classes, len(artifact.class_names), folder)

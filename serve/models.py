@@ -1,37 +1,53 @@
 """A loaded model: an artifact's network with everything around it that turns a picture into named instances."""
 
+import logging
 import time
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scene.artifact import Artifact, GoldenFrame, read_artifact
+from scene.artifact import Artifact, GoldenFrame, GraphPrecision, ModelFile, read_artifact
 from scene.errors import ArtifactError, FrameError, UnknownModelError
 from scene.image import RgbImage, as_rgb, decode_image, network_input
 from scene.instances import Detections, Instance, instances_on_frame
 from serve.answer import Answer, FoundInstance, MaskRegion, Options, StageClock
-from serve.engines import Engine, Outputs, open_engine
+from serve.engines import Engine, Outputs, open_engine, runnable
 from serve.golden import check_answer
+
+LOG = logging.getLogger(__name__)
 
 
 class Model:
-    """An engine with its artifact: pictures in, answers out."""
+    """An engine with its artifact: pictures in, answers out. ``precision`` is what its convolutions compute in."""
 
-    def __init__(self, artifact: Artifact, engine: Engine) -> None:
+    def __init__(self, artifact: Artifact, engine: Engine, precision: str = "float32") -> None:
         self.artifact = artifact
         self.engine = engine
+        self.precision = precision
         self._thresholds = np.array(artifact.thresholds, np.float32)
 
     @classmethod
-    def load(cls, folder: Path, threads: int = 1) -> "Model":
+    def load(cls, folder: Path, threads: int = 1, precision: GraphPrecision | None = None) -> "Model":
         """Load the artifact in a folder ``NAME/VERSION`` and hold its answer to the golden frame against its own.
 
-        Raises ``ArtifactError`` for a folder that is missing, damaged or answers otherwise than when it was exported.
+        Without a ``precision`` the first of its files that answers as it should is taken: a processor without
+        eight-bit multiplication that is exact answers otherwise in int8, and runs the float32 file. Raises
+        ``ArtifactError`` for a folder that is missing, damaged or answers otherwise than when it was exported.
         """
         artifact = read_artifact(folder)
-        model = cls(artifact, open_engine(folder, artifact, threads))
-        model._check_golden(folder)
+        *preferred, last = runnable(artifact, precision)
+        for entry in preferred:
+            try:
+                return cls._load_file(folder, artifact, entry, threads)
+            except ArtifactError as error:
+                LOG.warning("%s is left aside for the next file of its model: %s", folder / entry.path, error)
+        return cls._load_file(folder, artifact, last, threads)
+
+    @classmethod
+    def _load_file(cls, folder: Path, artifact: Artifact, entry: ModelFile, threads: int) -> "Model":
+        model = cls(artifact, open_engine(folder, artifact, entry, threads), entry.precision)
+        model._check_golden(folder, entry.golden or artifact.golden)
         return model
 
     def require(self, options: Options) -> None:
@@ -93,15 +109,14 @@ class Model:
             mask=MaskRegion.of(instance) if options.include_masks else None,
         )
 
-    def _check_golden(self, folder: Path) -> None:
+    def _check_golden(self, folder: Path, golden: GoldenFrame) -> None:
         """The first run, so it warms the engine up as well."""
-        golden = self.artifact.golden
         image = _golden_picture(folder, golden)
         try:
             rows = detections(self.engine.run(network_input(image, self.artifact.size_hw)[None]))
         except Exception as error:  # engines' own exceptions share no nearer root
             raise ArtifactError(f"the model in {folder} fails on its golden frame; export it again") from error
-        check_answer(self.artifact, rows, folder)
+        check_answer(self.artifact, golden, rows, folder)
 
 
 def detections(outputs: Outputs, index: int = 0) -> Detections:

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 
+from scene.artifact import GraphPrecision
 from scene.errors import require
 from scene.image import MAX_PIXELS
 
@@ -34,6 +35,8 @@ class ServerSettings:
     """The port to listen on; 0 for any free one, which is then printed."""
     threads: int = 0
     """CPU threads for the network; 0 for as many as this process may use."""
+    precision: GraphPrecision | None = None
+    """Which of the model's files; without it the first that answers here as where it was exported."""
     workers: int = 2
     """Threads that decode frames and encode masks."""
     max_pixels: int = MAX_PIXELS

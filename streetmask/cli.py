@@ -16,6 +16,12 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("serve",): Command("Serve a model over gRPC.", "streetmask.commands.serve:serve", "serve"),
     ("stream",): Command("Stream a video through a server.", "streetmask.commands.stream:stream", "client"),
     ("data", "synth"): Command("Make synthetic street scenes with labels.", "streetmask.commands.synth:synth", "serve"),
+    ("data", "check"): Command(
+        "Say what a data set holds and what would hurt training.", "streetmask.commands.check:check", "serve"
+    ),
+    ("data", "convert"): Command(
+        "Write a data set as COCO or in Cityscapes' layout.", "streetmask.commands.convert:convert", "serve"
+    ),
     ("weights", "inspect"): Command("Say what a weight file holds.", "training.weights_command:inspect", "train"),
     ("weights", "convert"): Command(
         "Make a checkpoint from published weights or a backbone.", "training.weights_command:convert", "train"

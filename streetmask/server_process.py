@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -22,12 +22,14 @@ class RunningServer(NamedTuple):
 
 
 @contextmanager
-def server_process(model: Path, start_s: float = 120.0, stop_s: float = 20.0) -> Iterator[RunningServer]:
-    """Start ``streetmask serve``, yield where it listens once it answers, and stop it by SIGTERM.
+def server_process(
+    model: Path, options: Sequence[str] = (), start_s: float = 120.0, stop_s: float = 20.0
+) -> Iterator[RunningServer]:
+    """Start ``streetmask serve`` with further options, yield where it listens once it answers, and stop it by SIGTERM.
 
     Raises ``ServerError`` if it ends or stays silent before it answers; its own sentence is then on stderr.
     """
-    command = [sys.executable, "-m", "streetmask", "serve", str(model), "--port", "0"]
+    command = [sys.executable, "-m", "streetmask", "serve", str(model), "--port", "0", *options]
     # A session of its own: Ctrl-C would else reach the server too and cut off the stream that still ends in order.
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         watchdog = threading.Timer(start_s, process.kill)

@@ -12,6 +12,7 @@ PACKAGES = ("scene", "protos", "serve", "streetmask")
 OF_TRAINING = (
     "training.data.synthetic",
     "training.data.coco",
+    "training.data.cityscapes",
     "training.data.pasting",
     "training.transforms",
     "training.evaluate",

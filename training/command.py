@@ -1,6 +1,5 @@
 """``streetmask train``: a recipe on the user's data, from nothing or from a checkpoint, resumable at any time."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,8 @@ import tyro
 from model.weight_file import WeightFile, read_state
 from scene.errors import ConfigurationError, require
 from training.checkpoint import training_history, unknown_data
-from training.data.coco import CocoDataset
+from training.data.dataset import InstanceDataset
+from training.data.location import open_dataset
 from training.distributed import Ranks, joined_ranks
 from training.evaluate import Evaluation
 from training.feed import AugmentedPictures
@@ -27,7 +27,8 @@ class TrainArguments:
     """Train a network; run the same command again to go on from the last checkpoint."""
 
     target: tuple[Path, ...]
-    """Data sets to train for: COCO JSON files, pictures beside each, or folders that hold an instances.json."""
+    """Data sets to train for: COCO JSON files or folders with instances.json, DIR:SPLIT of Cityscapes' layout, or
+    DIR:NAME of COCO's annotations/instances_NAME.json."""
     out: Path
     """Folder of the run: checkpoints, log and TensorBoard events."""
     held_out: Path | None = None
@@ -104,13 +105,13 @@ def _train(arguments: TrainArguments, ranks: Ranks, say: Callable[[str], None]) 
     file = read_state(arguments.start) if arguments.start else None
     start = _begun(arguments, recipe, file)
     size_hw, names = start.network.config.size_hw, start.network.config.class_names
-    targets = [_open(path, names) for path in arguments.target]
-    source = _open(arguments.source, names) if arguments.source else None
-    held_out = _open(arguments.held_out, names) if arguments.held_out else None
+    targets = [open_dataset(path, class_names=names) for path in arguments.target]
+    source = open_dataset(arguments.source, class_names=names) if arguments.source else None
+    held_out = open_dataset(arguments.held_out, class_names=names) if arguments.held_out else None
     arguments.out.mkdir(parents=True, exist_ok=True)
     settings = RunSettings(
         folder=arguments.out,
-        data=tuple(_seen(arguments, file)),
+        data=tuple(_seen([*targets, *([source] if source is not None else [])], file)),
         device=arguments.device,
         workers=arguments.workers,
         seed=arguments.seed,
@@ -163,28 +164,14 @@ def _told(name: str, recipe: Recipe, start: Start) -> Iterator[str]:
     yield from freezing_in_words(start.network, start.new)
 
 
-def _open(path: Path, class_names: tuple[str, ...]) -> CocoDataset:
-    """The data set at a path: a COCO JSON, or a folder that holds one as instances.json."""
-    return CocoDataset(_annotation_file(path), class_names=class_names)
+def describe(dataset: InstanceDataset) -> str:
+    """A data set in words: what it says of itself, and how many pictures it has."""
+    return f"{len(dataset)} pictures: {dataset.description}"
 
 
-def _annotation_file(path: Path) -> Path:
-    return path / "instances.json" if path.is_dir() else path
-
-
-def describe(annotation_file: Path) -> str:
-    """A data set in words: what its JSON says of itself, and how many pictures it has."""
-    content = json.loads(annotation_file.read_bytes())
-    info = content.get("info", {})
-    about = [str(info.get("description") or annotation_file.name)]
-    about += [f"{name} {info[name]}" for name in ("version", "seed") if name in info]
-    return f"{len(content['images'])} pictures: {', '.join(about)}"
-
-
-def _seen(arguments: TrainArguments, file: WeightFile | None) -> Iterator[str]:
+def _seen(datasets: list[InstanceDataset], file: WeightFile | None) -> Iterator[str]:
     """The data sets in words, and what the weights that it starts from had seen."""
-    paths = [*arguments.target, *([arguments.source] if arguments.source else [])]
-    yield from (describe(_annotation_file(path)) for path in paths)
+    yield from (describe(dataset) for dataset in datasets)
     if file is not None:
         yield f"before that: {training_history(file.progress) if file.config else unknown_data(file)}"
 

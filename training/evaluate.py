@@ -18,7 +18,8 @@ from pycocotools import mask as coco_mask
 from scene.errors import DataError
 from scene.image import RgbImage
 from scene.instances import Detections, Instance, instances_on_frame
-from training.data.coco import CocoDataset, Rle
+from training.data.dataset import InstanceDataset
+from training.data.run_lengths import Rle, crop_rle
 
 Predict = Callable[[list[RgbImage]], list[Detections]]
 """Whole frames uint8 RGB [H, W, 3] of any sizes to one answer each."""
@@ -81,7 +82,7 @@ class Evaluation:
 
 def evaluate(
     predict: Predict,
-    dataset: CocoDataset,
+    dataset: InstanceDataset,
     batch_size: int = 8,
     score_floor: float = 0.0,
     max_instances: int = MAX_DETECTIONS,
@@ -92,7 +93,7 @@ def evaluate(
 
 def collect_predictions(
     predict: Predict,
-    dataset: CocoDataset,
+    dataset: InstanceDataset,
     batch_size: int = 8,
     score_floor: float = 0.0,
     max_instances: int = MAX_DETECTIONS,
@@ -107,7 +108,7 @@ def collect_predictions(
 
 def predictions_by_picture(
     predict: Predict,
-    dataset: CocoDataset,
+    dataset: InstanceDataset,
     batch_size: int = 8,
     score_floor: float = 0.0,
     max_instances: int = MAX_DETECTIONS,
@@ -137,7 +138,7 @@ def prediction_of(instance: Instance, image_id: int, size_hw: tuple[int, int]) -
     )
 
 
-def score_predictions(predictions: list[Prediction], dataset: CocoDataset) -> Evaluation:
+def score_predictions(predictions: list[Prediction], dataset: InstanceDataset) -> Evaluation:
     """COCO's box and mask AP of predictions on this data set; no predictions score 0."""
     truth = COCO(dataset.ground_truth)
     present = {row["category_id"] - 1 for row in truth.dataset["annotations"] if not row["iscrowd"]}
@@ -150,7 +151,7 @@ def score_predictions(predictions: list[Prediction], dataset: CocoDataset) -> Ev
     )
 
 
-def best_thresholds(predictions: list[Prediction], dataset: CocoDataset) -> NDArray[np.float32]:
+def best_thresholds(predictions: list[Prediction], dataset: InstanceDataset) -> NDArray[np.float32]:
     """The drawing threshold of each class: the score that maximises F1 at a mask IoU of 0.5, float32 [classes].
 
     Held within ``THRESHOLD_RANGE``; ``DEFAULT_THRESHOLD`` for a class of fewer than ten objects or never found. Each
@@ -169,21 +170,8 @@ def best_thresholds(predictions: list[Prediction], dataset: CocoDataset) -> NDAr
 
 
 def frame_rle(instance: Instance, size_hw: tuple[int, int]) -> Rle:
-    """COCO's compressed run lengths of the instance on a frame of (height, width), equal to encoding the full mask.
-
-    Run lengths go down the columns. Only the crop is looked at, with a row of zeros below it that keeps its columns
-    apart, unless it is as high as the frame, where a run goes on in the next column; then its borders are moved to
-    their places on the frame.
-    """
-    height, width = size_hw
-    (x, y), (h, w) = instance.mask_xy, instance.mask.shape
-    stride = min(h + 1, height)
-    flat = np.zeros(w * stride + 2, np.bool_)
-    flat[1:-1].reshape(w, stride)[:, :h] = instance.mask.T
-    column, row = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), stride)
-    counts = np.diff((x + column) * height + y + row, prepend=0, append=height * width)
-    runs = counts[:-1] if counts[-1] == 0 else counts
-    return cast(Rle, coco_mask.frPyObjects({"size": [height, width], "counts": runs.tolist()}, height, width))
+    """COCO's compressed run lengths of the instance on a frame of (height, width)."""
+    return crop_rle(instance.mask, instance.mask_xy, size_hw)
 
 
 def _rows_above(detections: Detections, floor: float) -> Detections:
@@ -199,7 +187,7 @@ def _check_classes(detections: Detections, class_names: tuple[str, ...]) -> None
         )
 
 
-def _truths_by_key(dataset: CocoDataset) -> dict[_Key, list[dict[str, Any]]]:
+def _truths_by_key(dataset: InstanceDataset) -> dict[_Key, list[dict[str, Any]]]:
     groups: dict[_Key, list[dict[str, Any]]] = defaultdict(list)
     for row in dataset.ground_truth["annotations"]:
         groups[row["image_id"], row["category_id"] - 1].append(row)

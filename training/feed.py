@@ -11,6 +11,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler
 
 from scene.errors import DataError, require
 from training.data.coco import CocoDataset
+from training.data.dataset import InstanceDataset
 from training.data.mixing import choose_pictures
 from training.data.pasting import InstanceDonor, paste_instances
 from training.data.sample import Sample
@@ -46,8 +47,8 @@ class AugmentedPictures(Dataset[tuple[NDArray[np.uint8], Targets]]):
 
     def __init__(
         self,
-        targets: Sequence[CocoDataset],
-        source: CocoDataset | None,
+        targets: Sequence[InstanceDataset],
+        source: InstanceDataset | None,
         recipe: Recipe,
         size_hw: tuple[int, int],
         seed: int,
@@ -77,12 +78,13 @@ class AugmentedPictures(Dataset[tuple[NDArray[np.uint8], Targets]]):
 
 
 def _from_source(
-    source: CocoDataset | None, recipe: Recipe, seed: int
+    source: InstanceDataset | None, recipe: Recipe, seed: int
 ) -> tuple[list[CocoDataset], InstanceDonor | None]:
     """What a recipe takes of a source: pictures for the pool, and who gives instances to paste."""
-    if source is None:
-        wanted = [name for name in ("mixing", "pasting") if getattr(recipe, name) is not None]
-        require("source", not wanted, f"a data set for the recipe's {' and '.join(wanted)}", source)
+    wanted = [name for name in ("mixing", "pasting") if getattr(recipe, name) is not None]
+    if not isinstance(source, CocoDataset):
+        came = "Cityscapes' layout; see `streetmask data convert`" if source else "none"
+        require("source", not wanted, f"a data set in COCO's format for the recipe's {' and '.join(wanted)}", came)
         return [], None
     mixed = [] if recipe.mixing is None else [choose_pictures(source, recipe.mixing, seed)]
     return mixed, None if recipe.pasting is None else InstanceDonor(source, recipe.pasting, seed)

@@ -16,7 +16,7 @@ from model.segmenter import Segmenter, TorchPredictor
 from model.yolact import Yolact
 from scene.errors import DataError
 from training.checkpoint import read_checkpoint, save_checkpoint
-from training.data.coco import CocoDataset
+from training.data.dataset import InstanceDataset
 from training.distributed import ALONE, Ranks
 from training.evaluate import Evaluation, evaluate
 from training.feed import AugmentedPictures, Batch, feed
@@ -83,7 +83,7 @@ class Trainer:
         """Steps done."""
         return self.standing.step
 
-    def run(self, pictures: AugmentedPictures, held_out: CocoDataset | None) -> Iterator[Evaluation]:
+    def run(self, pictures: AugmentedPictures, held_out: InstanceDataset | None) -> Iterator[Evaluation]:
         """Train to the recipe's last step; the leader yields each evaluation on ``held_out`` as it is made."""
         torch.manual_seed(self.settings.seed)
         self.take_up()
@@ -107,7 +107,7 @@ class Trainer:
             standing.failures_in_a_row = standing.failures_in_a_row + 1 if outcome.problem else 0
         return outcome
 
-    def evaluate(self, held_out: CocoDataset, log: RunLog | None = None) -> Evaluation:
+    def evaluate(self, held_out: InstanceDataset, log: RunLog | None = None) -> Evaluation:
         """COCO AP of the network as it stands, through the deployed module: of its averaged weights, if there are
         any, and then of its raw ones, too, for the log."""
         predictor = self._predictor(self.learner.best_network)
@@ -149,7 +149,7 @@ class Trainer:
             yield outcome
             before = time.perf_counter()  # what evaluation and checkpoint took is no step's
 
-    def _evaluate_if_due(self, held_out: CocoDataset | None, log: RunLog | None) -> Iterator[Evaluation]:
+    def _evaluate_if_due(self, held_out: InstanceDataset | None, log: RunLog | None) -> Iterator[Evaluation]:
         if held_out is None or log is None or not self.step or not self._due(self.settings.evaluate_every):
             return
         result = self.evaluate(held_out, log)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scene.image import RgbImage
 from scene.instances import Instance, instances_on_frame
-from training.data.coco import CocoDataset
+from training.data.dataset import InstanceDataset
 from training.data.sample import Sample
 from training.evaluate import DEFAULT_THRESHOLD, Predict
 
@@ -24,7 +24,7 @@ _LEAST_LABELLED = 1 / 24
 """Of the picture's width: narrower boxes go without a label."""
 
 
-def drawn_pictures(predict: Predict, held_out: CocoDataset, count: int = 4) -> Iterator[RgbImage]:
+def drawn_pictures(predict: Predict, held_out: InstanceDataset, count: int = 4) -> Iterator[RgbImage]:
     """So many pictures, spread over the data set, each with the truth and what is found there side by side."""
     count = min(count, len(held_out))
     for index in (number * len(held_out) // count for number in range(count)):

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from scene.artifact import Artifact, ModelFile
+from scene.artifact import Artifact, GraphPrecision, ModelFile
 from scene.errors import ArtifactError
 
 
@@ -38,20 +38,25 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(folder: Path, artifact: Artifact, threads: int) -> Engine:
-    """Load the artifact's first file that an engine of this installation runs, on so many threads of the CPU."""
-    entry = _runnable(artifact)
+def runnable(artifact: Artifact, precision: GraphPrecision | None = None) -> list[ModelFile]:
+    """The artifact's files that an engine of this installation runs, of one precision or of any, the preferred first.
+
+    Raises ``ArtifactError`` where there is none.
+    """
+    found = [entry for entry in artifact.files if entry.engine == "onnx"]
+    wanted = [entry for entry in found if precision in (None, entry.precision)]
+    if wanted:
+        return wanted
+    engines = ", ".join(sorted({f"{entry.engine} {entry.precision}" for entry in artifact.files}))
+    how = "" if precision is None else f" in {precision}"
+    raise ArtifactError(
+        f"{artifact.name} version {artifact.version} has no file that this server runs: expected one for the engine "
+        f"onnx{how}, found {engines}; export the checkpoint again{' with --int8' if precision == 'int8' else ''}"
+    )
+
+
+def open_engine(folder: Path, artifact: Artifact, entry: ModelFile, threads: int) -> Engine:
+    """Load one of the artifact's runnable files, on so many threads of the CPU."""
     from serve.engines.onnx_engine import OnnxEngine  # noqa: PLC0415 - a client's installation has no engine
 
     return OnnxEngine(folder / entry.path, artifact.tensors, threads)
-
-
-def _runnable(artifact: Artifact) -> ModelFile:
-    for entry in artifact.files:
-        if entry.engine == "onnx":
-            return entry
-    found = ", ".join(sorted({entry.engine for entry in artifact.files}))
-    raise ArtifactError(
-        f"{artifact.name} version {artifact.version} has no file that this server runs: expected one for the engine "
-        f"onnx, found {found}; export the checkpoint again"
-    )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tyro
 
+from scene.artifact import GraphPrecision
 from scene.errors import ConfigurationError
 from scene.image import RgbImage
 from serve.answer import Answer, Options
@@ -36,6 +37,8 @@ class SegmentArguments:
     """Leave out instances below this score; the model's own thresholds without it."""
     max_instances: int | None = None
     """At most so many instances a frame."""
+    precision: GraphPrecision | None = None
+    """Which of a model folder's files: float32, or int8 where it has one; its first without it."""
     threads: int = field(default_factory=usable_cpus)
     """CPU threads."""
 
@@ -48,7 +51,7 @@ def segment(arguments: SegmentArguments) -> None:
     """Answer every frame of every input, in order."""
     options = Options(arguments.score_threshold, arguments.max_instances)
     sources = {text: open_source(text) for text in arguments.input}
-    model = load(arguments.model, arguments.preset, arguments.threads)
+    model = load(arguments.model, arguments.preset, arguments.threads, arguments.precision)
     with ExitStack() as stack:
         writer = stack.enter_context(RecordWriter(arguments.out / "results.jsonl")) if arguments.out else None
         for number, (label, image, sink) in enumerate(_frames(sources, arguments.out, stack)):

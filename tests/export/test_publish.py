@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import export.publish
-from export.publish import Publication, publish
+from export.publish import Publication, keeps_accuracy, publish
 from export.verify import Agreement
 from model.segmenter import Segmenter
+from model.yolact import Yolact
 from scene.artifact import MANIFEST, file_sha256, read_artifact
 from scene.errors import ArtifactError, ConfigurationError, DataError
 from scene.image import RgbImage
@@ -18,7 +19,7 @@ from serve.models import Model
 from tests.export.conftest import VERIFIED_SCENES, Published
 from tests.model.tiny_network import TINY
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
-from training.checkpoint import read_checkpoint
+from training.checkpoint import read_checkpoint, save_checkpoint
 from training.data.coco import CocoDataset
 from training.evaluate import Prediction
 
@@ -232,3 +233,29 @@ def test_cross_class_suppression_goes_into_the_graph(published: Published, tmp_p
 def test_a_greedy_loop_is_not_exported(published: Published, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="nms: expected fast or cross-class: no graph holds a greedy loop"):
         publish(published.checkpoint, tmp_path / "tiny" / "2", replace(PROSE, nms="traditional"), silent)
+
+
+def test_an_int8_file_is_measured_with_its_own_golden_answer(published: Published, quick: None, tmp_path: Path) -> None:
+    publication = replace(PROSE, int8=True, calibration=published.data, accuracy=[("rectangles", published.data)])
+    artifact = publish(published.checkpoint, tmp_path / "tiny" / "3", publication, silent)
+    by_precision = {entry.precision: entry for entry in artifact.files if entry.engine == "onnx"}
+    assert by_precision["int8"].golden != artifact.golden
+    assert {key for key in artifact.card.figures if "int8" in key} == {
+        f"rectangles: {figure} (int8)" for figure in ("box AP", "mask AP", "mask AP50")
+    }
+    model = Model.load(tmp_path / "tiny" / "3", precision="int8")
+    assert model.precision == "int8"
+
+
+@pytest.mark.parametrize(("box", "mask", "keeps"), [(20.0, 15.0, True), (20.5, 15.5, True), (20.6, 15.0, False)])
+def test_int8_is_preferred_only_where_it_was_measured_to_be_as_good(box: float, mask: float, keeps: bool) -> None:
+    figures = {"set: box AP": box, "set: mask AP": mask, "set: box AP (int8)": 20.0, "set: mask AP (int8)": 15.0}
+    assert keeps_accuracy(figures, replace(PROSE, accuracy=[("set", Path())])) is keeps
+    assert not keeps_accuracy(figures, PROSE)
+
+
+def test_calibration_on_other_than_streets_needs_pictures(published: Published, tmp_path: Path) -> None:
+    config = replace(TINY, class_names=("cup",) * TINY.class_count)
+    save_checkpoint(tmp_path / "cups.pt", Yolact(config))
+    with pytest.raises(ConfigurationError, match="calibration: expected a COCO JSON"):
+        publish(tmp_path / "cups.pt", tmp_path / "cups" / "1", replace(PROSE, int8=True), silent)

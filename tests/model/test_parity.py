@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from model.masks import assemble_masks
 from model.outputs import YolactOutputs
 from model.seeded_weights import fill_seeded_weights
 from model.yolact import Yolact
+from scene.instances import Detections, instances_on_frame
 from tests.model.golden_cases import loss_case
 from training.class_losses import ClassCounts, ClassLossKind, ClassLossSettings
 from training.losses import Losses, LossSettings, losses
@@ -179,25 +180,62 @@ def test_fast_nms_class_by_class_finds_the_same(answer: Answer, monkeypatch: pyt
         assert torch.equal(ours, theirs)
 
 
-def test_assembled_masks_are_the_originals(answer: Answer) -> None:
-    golden, found, (height, width) = answer.golden, _found(answer, "fast"), FRAME_HW
-    scale = torch.tensor([width, height, width, height])
+class _Masks(NamedTuple):
+    """The hundred golden rows of one answer: our boxes, classes, scores and soft masks of them."""
+
+    boxes_xyxy: Tensor
+    classes: Tensor
+    scores: Tensor
+    soft: Tensor
+
+
+def _golden_rows(answer: Answer) -> _Masks:
+    golden, found = answer.golden, _found(answer, "fast")
+    scale = torch.tensor([*FRAME_HW[::-1], *FRAME_HW[::-1]])
     boxes, classes, scores = (torch.from_numpy(golden[f"post_{name}"]) for name in ("box", "class", "score"))
     rows = _partners(found, boxes / scale, classes, scores)
     assert len(set(rows.tolist())) == len(boxes) == 100
-    ours = (found.boxes_xyxy[0, rows].clamp(0, 1) * scale).long()
-    assert torch.equal(ours, boxes)
-    soft = assemble_masks(answer.outputs.prototypes[0], found.mask_coefficients[0, rows], found.boxes_xyxy[0, rows])
+    boxes_xyxy = found.boxes_xyxy[0, rows]
+    assert torch.equal((boxes_xyxy.clamp(0, 1) * scale).long(), boxes)
+    soft = assemble_masks(answer.outputs.prototypes[0], found.mask_coefficients[0, rows], boxes_xyxy)
+    return _Masks(boxes_xyxy, classes, scores, soft)
+
+
+def _golden_masks(golden: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """bool [20, H, W]."""
+    bits = np.unpackbits(golden["post_mask_bits"], axis=1).reshape(-1, *FRAME_HW).astype(bool)
+    assert len(bits) == 20
+    return bits
+
+
+def _on_frame(soft: Tensor) -> Tensor:
+    return F.interpolate(soft[:, None], FRAME_HW, mode="bilinear", align_corners=False)[:, 0]
+
+
+def test_assembled_masks_are_the_originals(answer: Answer) -> None:
+    golden, ours = answer.golden, _golden_rows(answer)
     np.testing.assert_allclose(
-        _mask_scores(answer.network, soft, classes, scores), golden["post_mask_score"], atol=1e-5, rtol=0
+        _mask_scores(answer.network, ours.soft, ours.classes, ours.scores), golden["post_mask_score"], atol=1e-5, rtol=0
     )
-    masks = F.interpolate(soft[:, None], FRAME_HW, mode="bilinear", align_corners=False)[:, 0] > 0.5
+    masks = _on_frame(ours.soft) > 0.5
     np.testing.assert_allclose(masks.sum(dim=(1, 2)).numpy(), golden["post_mask_area"], atol=3, rtol=1e-3)
-    bits = np.unpackbits(golden["post_mask_bits"], axis=1).reshape(-1, height, width).astype(bool)
-    ours_bits = masks[golden["post_mask_row"]].numpy()
-    shared = (ours_bits & bits).sum(axis=(1, 2)) / (ours_bits | bits).sum(axis=(1, 2))
-    assert len(shared) == 20
-    assert shared.min() >= 0.999
+    twenty, expected = masks[golden["post_mask_row"]].numpy(), _golden_masks(golden)
+    assert ((twenty & expected).sum(axis=(1, 2)) / (twenty | expected).sum(axis=(1, 2))).min() >= 0.999
+
+
+def test_masks_on_the_frame_are_the_originals(answer: Answer) -> None:
+    """As they are served, laid on the frame by what serving and evaluation share.
+
+    They are kept in 256 levels, so pixels whose probability is within a level of one half may fall on the other side.
+    """
+    ours, rows = _golden_rows(answer), answer.golden["post_mask_row"]
+    levels = (ours.soft[rows] * 255).round().to(torch.uint8).numpy()
+    scores, classes = ours.scores[rows].numpy(), ours.classes[rows].numpy().astype(np.int32)
+    detections = Detections(ours.boxes_xyxy[rows].numpy(), scores, scores, classes, levels)
+    masks = np.stack([one.full_mask(FRAME_HW) for one in instances_on_frame(detections, FRAME_HW)]).astype(bool)
+    otherwise = masks != _golden_masks(answer.golden)
+    assert otherwise.mean() < 0.002
+    assert np.abs(_on_frame(ours.soft[rows]).numpy()[otherwise] - 0.5).max() <= 1 / 255
 
 
 def _mask_scores(network: Yolact, soft: Tensor, classes: Tensor, scores: Tensor) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scene.errors import FrameError
-from scene.image import MAX_PIXELS, as_rgb, check_size, decode_image, decode_raw, network_input
+from scene.image import MAX_PIXELS, as_rgb, check_size, decode_image, decode_raw, is_whole, network_input
 
 HEIGHT, WIDTH = 48, 64
 
@@ -255,3 +255,11 @@ def test_files_of_one_or_four_channels_and_of_16_bits_are_read(mode: str, expect
     else:
         Image.fromarray(picture()).convert(mode).save(stream, "PNG")
     np.testing.assert_array_equal(decode_image(stream.getvalue()), expected(picture()))
+
+
+def test_a_file_is_whole_until_its_end_mark_is_cut_off() -> None:
+    for data in (JPEG, PNG):
+        assert is_whole(data)
+        assert is_whole(data + b"\0" * 9)
+        assert not any(is_whole(data[:length]) for length in range(5, len(data) - 1, 7))
+    assert is_whole(b"BM of another format")

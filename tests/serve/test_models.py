@@ -1,12 +1,14 @@
 """A model loaded from its folder, and its answers without a server."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from scene.artifact import GoldenFrame, read_artifact, write_artifact
 from scene.errors import ArtifactError, UnknownModelError
 from serve.answer import Options
 from serve.engines import Outputs
@@ -104,3 +106,28 @@ def test_a_model_that_answers_otherwise_than_exported_is_refused(tmp_path: Path)
     Model.load(write_tiny_model(tmp_path / "near", scores_off=TOLERANCE / 2))
     with pytest.raises(ArtifactError, match=r"a score is off by 0.030, 0.02 is allowed"):
         Model.load(write_tiny_model(tmp_path / "far", scores_off=0.03))
+
+
+def with_first_file(folder: Path, golden: GoldenFrame) -> Path:
+    """The folder with its graph once more, as an int8 file that comes first and should answer ``golden``."""
+    artifact = read_artifact(folder)
+    int8 = replace(artifact.files[0], precision="int8", golden=golden)
+    write_artifact(replace(artifact, files=[int8, *artifact.files]), folder)
+    return folder
+
+
+def test_the_first_file_that_answers_as_exported_is_served(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    golden = read_artifact(copy).golden
+    assert Model.load(copy).precision == "float32"
+    assert Model.load(with_first_file(copy, golden)).precision == "int8"
+    assert Model.load(copy, precision="float32").precision == "float32"
+    assert not caplog.messages
+
+
+def test_a_file_that_answers_otherwise_here_is_left_aside(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    golden = read_artifact(copy).golden
+    with_first_file(copy, replace(golden, scores=[score - 0.1 for score in golden.scores]))
+    assert Model.load(copy).precision == "float32"
+    assert "a score is off by 0.100" in caplog.text
+    with pytest.raises(ArtifactError, match=r"a score is off by 0.100"):
+        Model.load(copy, precision="int8")

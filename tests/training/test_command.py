@@ -12,9 +12,11 @@ from scene.classes import COCO_CLASSES, STREET_CLASSES
 from scene.errors import ConfigurationError, DataError
 from streetmask.cli import main
 from tests.model.tiny_network import TINY, seeded_network
+from tests.training.cityscapes_on_disk import block, frame_of, write_polygons
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from training.checkpoint import read_checkpoint, save_checkpoint
 from training.command import TrainArguments, describe, summary, train
+from training.data.coco import CocoDataset
 from training.data.mixing import COCO_1000
 from training.evaluate import Evaluation, Precision
 from training.losses import losses
@@ -147,12 +149,26 @@ def test_the_recipes_are_listed_a_line_each(capsys: pytest.CaptureFixture[str]) 
     assert "the reference study" in last
 
 
+def test_a_run_on_splits_of_cityscapes_layout(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_polygons(frame_of(tmp_path / "city", split=split), [block("car", (10, 8, 60, 50))], TINY.size_hw)
+    start = tmp_path / "start.pt"
+    save_checkpoint(start, seeded_network())
+    arguments = TrainArguments(
+        target=(Path(f"{tmp_path / 'city'}:train"),), held_out=Path(f"{tmp_path / 'city'}:val"), out=tmp_path / "run",
+        start=start, steps=1, batch=1, workers=0, evaluate_every=1, device="cpu",
+    )  # fmt: skip
+    train(arguments)
+    data = read_checkpoint(tmp_path / "run/last.pt")["data"]
+    assert data[0] == "1 pictures: train of city (Cityscapes' layout)"
+
+
 def test_a_data_set_says_what_it_is(street: Path) -> None:
-    assert describe(street) == "1 pictures: instances.json"
-    assert describe(with_info(street)) == "1 pictures: instances.json"
-    assert describe(with_info(street, description="drawn streets")) == "1 pictures: drawn streets"
+    assert describe(CocoDataset(street)) == "1 pictures: instances.json"
+    assert describe(CocoDataset(with_info(street))) == "1 pictures: instances.json"
+    assert describe(CocoDataset(with_info(street, description="drawn streets"))) == "1 pictures: drawn streets"
     generated = with_info(street, description="drawn streets", version="1", seed=7)
-    assert describe(generated) == "1 pictures: drawn streets, version 1, seed 7"
+    assert describe(CocoDataset(generated)) == "1 pictures: drawn streets, version 1, seed 7"
 
 
 def test_a_summary_is_one_line_in_percent() -> None:

@@ -130,7 +130,9 @@ PASTING = PasteSettings(count=(1, 1), scale=(0.2, 0.3), feather=0.0, tries=100, 
 
 @pytest.mark.parametrize("recipe", [replace(PLAIN, mixing=SourceRule()), replace(PLAIN, pasting=PASTING)])
 def test_a_recipe_that_needs_a_source_is_told_where_none_came(tmp_path: Path, recipe: Recipe) -> None:
-    with pytest.raises(ConfigurationError, match=r"source: expected a data set for the recipe's (mixing|pasting)"):
+    with pytest.raises(
+        ConfigurationError, match=r"source: expected a data set in COCO's format for the recipe's (mixing|pasting)"
+    ):
         AugmentedPictures([dataset(tmp_path, 1)], None, recipe, SIZE, seed=0)
 
 

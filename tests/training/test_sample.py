@@ -5,7 +5,7 @@ import pytest
 
 from scene.errors import DataError
 from tests.training.coco_on_disk import rectangle
-from training.data.sample import Sample, tight_boxes
+from training.data.sample import EVERY_CLASS, Sample, tight_boxes
 
 IMAGE = np.zeros((20, 30, 3), np.uint8)
 
@@ -42,3 +42,11 @@ def test_boxes_are_tight_and_end_exclusive() -> None:
 def test_what_disagrees_is_refused(field: str, value: object) -> None:
     with pytest.raises(DataError, match=r"sample's|leaves the picture"):
         replace(one(), **{field: value}).check()  # type: ignore[arg-type]
+
+
+def test_only_a_crowd_is_of_every_class() -> None:
+    ignored = replace(one(), classes=np.array([EVERY_CLASS]), crowds=np.array([True]))
+    assert ignored.check() is ignored
+    for wrong in (replace(ignored, crowds=np.array([False])), replace(ignored, classes=np.array([-2]))):
+        with pytest.raises(DataError, match="a sample's classes start at 0"):
+            wrong.check()

@@ -60,8 +60,7 @@ class InstanceDonor:
     """The instances that a source set has to give, each as likely as any other, or each class, if ``balanced``.
 
     Crowds are none, nor what the border of its picture cuts off, what stands behind others in pieces or what is smaller
-    than ``settings.smallest_side``.
-    Raises ``DataError`` where the source holds no single instance.
+    than ``settings.smallest_side``. Raises ``DataError`` where the source holds no single instance.
     """
 
     def __init__(self, source: CocoDataset, settings: PasteSettings, seed: int) -> None:
@@ -85,7 +84,7 @@ class InstanceDonor:
             class_index, index, row = (int(number) for number in self._rows[self._draw_row(rng)])
             mask, box_xyxy = self.source.cut_mask(index, row)
             picture_hw = self.source.size_hw(index)
-            large_enough = max(mask.shape) >= self.settings.smallest_side
+            large_enough = mask.size > 0 and max(mask.shape) >= self.settings.smallest_side
             if large_enough and _stands_free(box_xyxy, picture_hw) and _is_one_piece(mask, self.settings.one_piece):
                 return SourceInstance(index, picture_hw, class_index, box_xyxy, mask)
         return None
@@ -196,16 +195,16 @@ def _free_place(
     """A random place, as xyxy, where what shows of a cutout meets nothing; None where no try finds one."""
     shown, (height, width) = alpha > 0, alpha.shape
     for _ in range(tries):
-        x, y = (int(rng.integers(taken.shape[1] - width + 1)), int(rng.integers(taken.shape[0] - height + 1)))
+        x, y = int(rng.integers(taken.shape[1] - width + 1)), int(rng.integers(taken.shape[0] - height + 1))
         place = x, y, x + width, y + height
-        if not (_at(taken, place)[shown]).any():
+        if not _at(taken, place)[shown].any():
             return place
     return None
 
 
 def _blend(part: RgbImage, alpha: NDArray[np.float32], colours: NDArray[np.float32]) -> None:
     """Lay colours onto a picture's part [h, w, 3] by their weight."""
-    part += np.rint(alpha[..., None] * (colours - part)).astype(np.int16).astype(np.uint8)
+    part[:] = np.rint(part + alpha[..., None] * (colours - part))
 
 
 def _taken(sample: Sample) -> NDArray[np.uint8]:

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from scene.errors import DataError
 from scene.image import RgbImage
 
+EVERY_CLASS = -1
+"""The class of a region that is to be ignored whatever is found there (Cityscapes' caravans and trailers)."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -16,7 +19,8 @@ class Sample:
 
     ``image`` uint8 [H, W, 3] RGB; ``boxes_xyxy`` float32 [N, 4] in pixels, end-exclusive, the tight boxes of the masks;
     ``classes`` int64 [N] from 0; ``masks`` uint8 [N, H, W] of 0 and 1; ``crowds`` bool [N], true where a row marks a
-    region to be ignored (COCO's crowds, Cityscapes' groups) and not one object.
+    region to be ignored (COCO's crowds, Cityscapes' groups) and not one object; only such a row may be of
+    ``EVERY_CLASS``.
     """
 
     image: RgbImage
@@ -61,6 +65,10 @@ class Sample:
         limits = np.array([size_hw[1], size_hw[0]] * 2, np.float32)
         if (self.boxes_xyxy < 0).any() or (self.boxes_xyxy > limits).any():
             raise DataError(f"a box leaves the picture of {size_hw[1]}x{size_hw[0]} pixels; take boxes from the masks")
+        if (self.classes < np.where(self.crowds, EVERY_CLASS, 0)).any():
+            raise DataError(
+                f"a sample's classes start at 0, but {self.classes.tolist()} came; only a crowd has {EVERY_CLASS}"
+            )
         return self
 
 

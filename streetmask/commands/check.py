@@ -1,0 +1,39 @@
+"""``streetmask data check``: read a data set once, say what it holds and what would hurt training."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from training.data.cityscapes_census import cityscapes_census
+from training.data.coco_census import coco_census
+from training.data.location import CocoLocation, locate
+
+
+@dataclass(frozen=True)
+class CheckArguments:
+    """Read every picture and mask once; print a table and each finding; exit with 1 if one would hurt training."""
+
+    data: tyro.conf.Positional[Path]
+    """COCO JSON, folder with instances.json, DIR:NAME of COCO's own layout, or DIR or DIR:SPLIT of Cityscapes'."""
+    json: bool = False
+    """End in the same as one line of JSON."""
+
+
+def check(arguments: CheckArguments) -> int:
+    """The exit status: 1 if something would hurt training."""
+    place = locate(arguments.data)
+    if isinstance(place, CocoLocation):
+        census = coco_census(place.annotation_file, _show)
+    else:
+        census = cityscapes_census(place.root, place.splits, _show)
+    print(*census.lines(), sep="\n")
+    if arguments.json:
+        print(json.dumps(census.as_dict()))
+    return int(census.errors > 0)
+
+
+def _show(done: int, total: int) -> None:
+    print(f"\r{done} of {total} pictures", end="\n" if done == total else "", flush=True, file=sys.stderr)

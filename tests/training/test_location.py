@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from scene.errors import DataError
+from tests.training.cityscapes_on_disk import frame_of, write_polygons
+from tests.training.coco_on_disk import annotation, disc, rle, write_coco
+from training.data.cityscapes import CityscapesDataset
+from training.data.coco import CocoDataset
+from training.data.location import open_dataset
+
+SIZE = (40, 60)
+
+
+def test_nothing_is_there(tmp_path: Path) -> None:
+    for name in ("none.json", "none", "none:val", ""):
+        with pytest.raises(DataError, match=r"expected a data set at .*name a COCO JSON, a folder with"):
+            open_dataset(tmp_path / name)
+
+
+def test_a_coco_json_and_the_folder_that_holds_it(tmp_path: Path) -> None:
+    path = write_coco(tmp_path, SIZE, 2, [])
+    for name in (path, tmp_path):
+        data = open_dataset(name, (20, 30), ("car", "person"))
+        assert isinstance(data, CocoDataset)
+        assert (len(data), data.scale_to_hw, data.class_names) == (2, (20, 30), ("car", "person"))
+
+
+def test_cocos_own_layout(tmp_path: Path) -> None:
+    """``annotations/instances_val2017.json``, whose pictures are named without a folder and lie in ``val2017/``."""
+    path = write_coco(tmp_path / "made", SIZE, 1, [annotation(1, rle(disc(SIZE, (20, 20), 9)))])
+    text = path.read_text().replace('"images/1.png"', '"1.png"')
+    (tmp_path / "coco/annotations").mkdir(parents=True)
+    (tmp_path / "coco/annotations/instances_val2017.json").write_text(text)
+    (tmp_path / "made/images").rename(tmp_path / "coco/val2017")
+    for name in ("coco:val2017", "coco/annotations/instances_val2017.json"):
+        assert len(open_dataset(tmp_path / name)[0].check()) == 1
+
+
+def test_cityscapes_splits(tmp_path: Path) -> None:
+    write_polygons(frame_of(tmp_path, split="train"), [])
+    assert isinstance(open_dataset(tmp_path), CityscapesDataset)
+    write_polygons(frame_of(tmp_path, split="val"), [])
+    data = open_dataset(Path(f"{tmp_path}:val"), (20, 30))
+    assert isinstance(data, CityscapesDataset)
+    assert (data.split, data.scale_to_hw) == ("val", (20, 30))
+    with pytest.raises(DataError, match=rf"has several splits; name one of {tmp_path}:train, {tmp_path}:val"):
+        open_dataset(tmp_path)
+    with pytest.raises(DataError, match="no pictures of the split 'test'"):
+        open_dataset(Path(f"{tmp_path}:test"))
+
+
+def test_an_empty_layout_is_no_data_set(tmp_path: Path) -> None:
+    (tmp_path / "gtFine").mkdir()
+    with pytest.raises(DataError, match="expected a data set"):
+        open_dataset(tmp_path)

@@ -1,0 +1,75 @@
+"""How a data set is named on the command line, and the one way to open it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scene.classes import STREET_CLASSES
+from scene.errors import DataError
+from training.data.cityscapes import CityscapesDataset
+from training.data.cityscapes_layout import is_cityscapes, splits_of
+from training.data.coco import CocoDataset
+from training.data.dataset import InstanceDataset
+from training.data.mask_window import SizeHw
+
+INSTANCES = "instances.json"
+"""The COCO JSON of a folder that holds a data set."""
+
+FORMS = (
+    "a COCO JSON, a folder with instances.json, DIR:NAME for COCO's annotations/instances_NAME.json, or DIR:SPLIT for "
+    "Cityscapes' leftImg8bit and gtFine"
+)
+
+
+@dataclass(frozen=True)
+class CocoLocation:
+    """A COCO JSON."""
+
+    annotation_file: Path
+
+
+@dataclass(frozen=True)
+class CityscapesLocation:
+    """Splits of a folder with Cityscapes' layout, at least one."""
+
+    root: Path
+    splits: tuple[str, ...]
+
+
+def locate(data: Path) -> CocoLocation | CityscapesLocation:
+    """What a name means; ``DataError`` where it means nothing.
+
+    A JSON file; a folder that holds ``instances.json``; ``DIR`` or ``DIR:SPLIT`` of Cityscapes' layout, ``DIR`` alone
+    being all its splits; ``DIR:NAME`` of COCO's own layout, ``annotations/instances_NAME.json`` beside ``NAME/``.
+    """
+    if data.is_file():
+        return CocoLocation(data)
+    if (data / INSTANCES).is_file():
+        return CocoLocation(data / INSTANCES)
+    root, _, split = (data, "", "") if data.exists() else _root_and_split(data)
+    if is_cityscapes(root) and (splits := (split,) if split else splits_of(root)):
+        return CityscapesLocation(root, splits)
+    named = root / "annotations" / f"instances_{split}.json"
+    if named.is_file():
+        return CocoLocation(named)
+    raise DataError(f"expected a data set at {data}, found none: name {FORMS}")
+
+
+def open_dataset(
+    data: Path, scale_to_hw: SizeHw | None = None, class_names: tuple[str, ...] = STREET_CLASSES
+) -> InstanceDataset:
+    """The data set of this name (see ``locate``), read at ``scale_to_hw`` (height, width) where that is given.
+
+    Raises ``DataError`` where there is none, or where a folder has several splits and none is chosen.
+    """
+    place = locate(data)
+    if isinstance(place, CocoLocation):
+        return CocoDataset(place.annotation_file, scale_to_hw, class_names)
+    if len(place.splits) > 1:
+        choices = ", ".join(f"{data}:{split}" for split in place.splits)
+        raise DataError(f"{data} has several splits; name one of {choices}")
+    return CityscapesDataset(place.root, place.splits[0], scale_to_hw, class_names)
+
+
+def _root_and_split(data: Path) -> tuple[Path, str, str]:
+    root, mark, split = str(data).rpartition(":")
+    return Path(root or data), mark, split if root else ""
