@@ -6,6 +6,8 @@ from typing import Literal
 from scene.classes import COCO_CLASSES, PASCAL_CLASSES, STREET_CLASSES
 
 BlockKind = Literal["bottleneck", "basic", "darknet"]
+Scoring = Literal["softmax", "sigmoid", "objectness", "gated"]
+"""What class logits mean (``model.scoring``), which the loss that teaches them decides."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class YolactConfig:
     ``proto_channels`` are the widths of the protonet's 3x3 convolutions, a group before, between and after each of its
     upsamplings, of which there is one in the published networks: masks at a quarter of the input's size;
     ``rescoring_channels`` those of the mask-IoU network's strided ones, empty for a network without it.
-    ``mean_rgb`` and ``std_rgb`` normalise a picture of 0..255.
+    ``mean_rgb`` and ``std_rgb`` normalise a picture of 0..255. ``scoring`` is how class logits are read.
     """
 
     class_names: tuple[str, ...]
@@ -68,6 +70,7 @@ class YolactConfig:
     rescoring_channels: tuple[int, ...]
     mean_rgb: tuple[float, float, float] = (123.68, 116.78, 103.94)
     std_rgb: tuple[float, float, float] = (58.40, 57.12, 57.38)
+    scoring: Scoring = "softmax"
 
     @property
     def class_count(self) -> int:
@@ -173,3 +176,21 @@ STREET: dict[str, YolactConfig] = {
 """The same for Cityscapes' eight classes, and two lighter ones; published weights fit but for the class layers."""
 
 PRESETS: dict[str, YolactConfig] = {"street-nano": STREET_NANO, **STREET, **PUBLISHED}
+
+
+def preset_like(config: YolactConfig) -> str | None:
+    """The preset of which this is a variant: it differs in nothing but its classes, its anchors' sides and its scoring.
+
+    Of two that differ in no more themselves, the one of the same classes, or else the published one.
+    """
+
+    def is_like(preset: YolactConfig) -> bool:
+        sides = replace(config.anchors, scales_px=preset.anchors.scales_px)
+        same_count = config.anchors.per_cell == preset.anchors.per_cell
+        return same_count and preset == replace(
+            config, class_names=preset.class_names, anchors=sides, scoring=preset.scoring
+        )
+
+    alike = [name for name in (*PUBLISHED, *PRESETS) if is_like(PRESETS[name])]
+    same_classes = [name for name in alike if PRESETS[name].class_names == config.class_names]
+    return next(iter(same_classes + alike), None)

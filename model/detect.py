@@ -11,15 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.boxes import box_iou, decode_boxes
+from model.config import Scoring
 from model.outputs import YolactOutputs
+from model.scoring import class_probabilities
 
 NmsKind = Literal["fast", "cross-class", "traditional"]
 
 _POOL = 4096
 """So many of a picture's best scores are sorted together, before each class is looked at on its own."""
-
-_SHORT = 32
-"""A CPU takes a softmax of rows of up to so many numbers column by column, in a seventh of the time."""
 
 _HANDFULS = (256, 512, 1024)
 """Of these, so many are held against each other, one number after the other, until enough survive."""
@@ -77,15 +76,17 @@ def detect(
     settings: DetectSettings,
     size_hw: tuple[int, int],
     score_threshold: Tensor | None = None,
+    scoring: Scoring = "softmax",
 ) -> RankedDetections:
-    """Decode, suppress, rank. ``size_hw``: the input's (height, width) in pixels, which traditional NMS counts in.
+    """Decode, suppress, rank. ``size_hw``: the input's (height, width) in pixels, which traditional NMS counts in;
+    ``scoring``: how the network's class logits are read.
 
     There are ``settings.rows`` rows whatever the values, and ``torch.export`` takes it as it stands, but not
     traditional NMS.
     ``score_threshold`` [] takes away the rows that score no more, and changes none of the others.
     """
     boxes_xyxy = decode_boxes(outputs.box_offsets, anchors_cxcywh)
-    probabilities = class_probabilities(outputs.class_logits)
+    probabilities = class_probabilities(outputs.class_logits, scoring)
     if settings.nms == "fast":
         chosen = _fast_nms(probabilities, boxes_xyxy, settings)
     elif settings.nms == "cross-class":
@@ -103,13 +104,6 @@ def detect(
         classes=chosen.classes,
         mask_coefficients=_take(outputs.mask_coefficients, chosen.anchors),
     )
-
-
-def class_probabilities(logits: Tensor) -> Tensor:
-    """[B, N, C + 1], background first -> [B, N, C] in [0, 1], without it."""
-    if logits.shape[-1] > _SHORT:
-        return torch.softmax(logits, dim=-1)[..., 1:]
-    return torch.softmax(logits.transpose(1, 2), dim=1)[:, 1:].transpose(1, 2)
 
 
 def fast_nms_keep(boxes_xyxy: Tensor, iou_threshold: float, groups: Tensor | None = None) -> Tensor:

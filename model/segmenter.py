@@ -63,7 +63,8 @@ class Segmenter(nn.Module):
 
     def suppress(self, outputs: YolactOutputs, score_threshold: Tensor | None = None) -> RankedDetections:
         """The second third: decoding and NMS; rows that score no more than ``score_threshold`` [] are left out."""
-        return detect(outputs, self.anchors, self.settings, self.network.config.size_hw, score_threshold)
+        config = self.network.config
+        return detect(outputs, self.anchors, self.settings, config.size_hw, score_threshold, config.scoring)
 
     def assemble(self, outputs: YolactOutputs, found: RankedDetections) -> GraphOutputs:
         """The last third: masks, their rescoring, and zeros in the rows that hold nothing; as many rows as found."""

@@ -48,11 +48,16 @@ def _brief(entries: Entries) -> Iterator[str]:
         alike.setdefault(_starred(entry[1]), []).append(entry)
     for pattern, members in alike.items():
         told = {words for _, words in members}
-        names: dict[str, list[str]] = {}
-        for name, _ in members:
-            names.setdefault(_starred(name), []).append(name)
-        listed = (each[0] if len(each) == 1 else f"{len(each)} x {name}" for name, each in names.items())
-        yield f"{told.pop() if len(told) == 1 else pattern}: {', '.join(listed)}"
+        listed = ", ".join(briefly(name for name, _ in members))
+        yield f"{told.pop() if len(told) == 1 else pattern}: {listed}"
+
+
+def briefly(names: Iterable[str]) -> Iterator[str]:
+    """Names for people: those that differ in numbers alone as one, such as ``5 x proto_net.*.bias``."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_starred(name), []).append(name)
+    yield from (each[0] if len(each) == 1 else f"{len(each)} x {pattern}" for pattern, each in groups.items())
 
 
 def _starred(text: str) -> str:
@@ -90,10 +95,14 @@ def identify(file: WeightFile) -> str:
 
 
 def config_for(file: WeightFile, preset: str | None = None) -> YolactConfig:
-    """The preset's configuration, else the file's own, else that of the network that it is identified as."""
+    """The preset's configuration, else the file's own, else that of the network that it is identified as.
+
+    Class logits are read as the file says, if it does: that is the weights' own, whatever the preset.
+    """
     if preset is not None:
         require("preset", preset in PRESETS, f"one of {', '.join(PRESETS)}", preset)
-        return PRESETS[preset]
+        asked, own = PRESETS[preset], file.config or PRESETS[preset]
+        return asked if own.scoring == asked.scoring else replace(asked, scoring=own.scoring)
     return file.config or PRESETS[identify(file)]
 
 
@@ -122,6 +131,12 @@ def street_class_map(source_names: Sequence[str]) -> dict[str, str]:
     """The street's classes from COCO's, Pascal's or the like: by name, riders from persons; the rest has no source."""
     stand_ins = {name: other for name, other in _STAND_INS.items() if other in source_names}
     return stand_ins | same_class_map(STREET_CLASSES, source_names)
+
+
+def mapped_by_name(names: Sequence[str], source_names: Sequence[str]) -> dict[str, str]:
+    """The source for each of these classes that has one: ``street_class_map``'s for the street's, else by name."""
+    known = street_class_map(source_names) | same_class_map(names, source_names)
+    return {name: source for name, source in known.items() if name in names}
 
 
 def load_weights(
@@ -153,6 +168,8 @@ def load_weights(
     else:
         _require_same_classes(file, config, count)
         rows = None
+    if not reinitialise_classes:
+        _require_same_scoring(file, config)
     return _fill(config, file, rows)
 
 
@@ -277,6 +294,15 @@ def _require_same_classes(file: WeightFile, config: YolactConfig, count: int | N
         )
 
 
+def _require_same_scoring(file: WeightFile, config: YolactConfig) -> None:
+    scoring = file.config.scoring if file.config else "softmax"
+    if scoring != config.scoring:
+        raise DataError(
+            f"{file.path} holds class logits to be read as {scoring}, the network reads them as {config.scoring}: "
+            "keep the file's way, or start the class layers anew (--reinitialise-classes)"
+        )
+
+
 def misfits(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
     """How a state differs from the expected one in names, sizes and kinds of number, in words; nothing if it fits."""
     missing = [name for name in expected if name not in state and not name.endswith(COUNTER)]
@@ -319,6 +345,12 @@ def _tensors(config: YolactConfig) -> dict[str, Tensor]:
 
 def _bare(config: YolactConfig, classes: int) -> YolactConfig:
     """Only what the sizes of tensors depend on, so that networks that differ in nothing else are built once."""
-    anchors = AnchorConfig(((1.0,) * config.anchors.per_cell,), ratios=(1.0,))
-    names = tuple(f"{index}" for index in range(classes))
-    return replace(config, class_names=names, size_hw=(1, 1), anchors=anchors, mean_rgb=(0,) * 3, std_rgb=(1,) * 3)
+    return replace(
+        config,
+        class_names=tuple(f"{index}" for index in range(classes)),
+        size_hw=(1, 1),
+        anchors=AnchorConfig(((1.0,) * config.anchors.per_cell,), ratios=(1.0,)),
+        mean_rgb=(0,) * 3,
+        std_rgb=(1,) * 3,
+        scoring="softmax",
+    )

@@ -26,6 +26,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("weights", "convert"): Command(
         "Make a checkpoint from published weights or a backbone.", "training.weights_command:convert", "train"
     ),
+    ("train", "recipes"): Command("List the recipes of training.", "training.command:recipes", "train"),
     ("train",): Command("Train or fine-tune a network.", "training.command:train", "train"),
     ("evaluate",): Command(
         "Measure a checkpoint, a model or a server on labelled pictures.",

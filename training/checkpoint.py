@@ -1,8 +1,10 @@
 """A checkpoint: a state_dict plus the configuration as plain data, written whole or not at all."""
 
+import errno
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,24 +15,47 @@ from model.backbone_weights import backbone_kind
 from model.weight_file import WeightFile, read_state
 from model.weights import Report, config_for, load_weights
 from model.yolact import Yolact
+from scene.artifact import file_sha256
 from scene.errors import DataError
 
 LOG = logging.getLogger(__name__)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def save_checkpoint(path: Path, network: Yolact, **progress: Any) -> None:
     """Write network, configuration and whatever ``progress`` holds (tensors and plain data), atomically.
 
-    A process killed at any moment leaves either the old file or the new one.
+    A process killed at any moment leaves either the old file or the new one; so does a full disk, for which there is a
+    ``DataError``.
     """
     content = {"config": asdict(network.config), "model": network.state_dict(), **progress}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as stream:
-        torch.save(content, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with writing(path), partial.open("wb") as stream:
+            torch.save(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except DataError:
+        partial.unlink()  # for whatever else needs the space
+        raise
     partial.replace(path)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell of a disk that has no room for the file, or for as much of it: ``DataError``."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # torch raises an error of its own while it handles the system's.
+        cause = next((each for each in (error, error.__context__) if getattr(each, "errno", None) in _FULL), None)
+        if not isinstance(cause, OSError):
+            raise
+        raise DataError(
+            f"cannot write {path}: {cause.strerror}; what was saved before is whole: make room and run the same "
+            "command again"
+        ) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -51,6 +76,11 @@ def training_history(content: Mapping[str, Any]) -> str:
     seen = "; ".join(content.get("data", [])) or "data that were not recorded"
     steps = f"{content['step']} steps on " if "step" in content else ""
     return f"{steps}{seen}"
+
+
+def unknown_data(file: WeightFile, whose: str = "") -> str:
+    """What another's weights were trained on, as far as the file tells: which file it is."""
+    return f"whatever {whose}{file.path.name} (SHA-256 {file_sha256(file.path)}) was trained on"
 
 
 def load_network(path: Path, preset: str | None = None) -> Yolact:

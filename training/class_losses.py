@@ -13,11 +13,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.boxes import area, decode_boxes, intersection
+from model.config import Scoring
 from training.matching import BACKGROUND, NEUTRAL, Matches
 
 ClassLossKind = Literal[
     "ohem", "balanced-ohem", "plain-ohem", "focal", "sigmoid-focal", "focal-star", "objectness", "focal-objectness"
 ]
+
+_FOCAL = ("focal", "sigmoid-focal", "focal-star", "focal-objectness")
+_SCORINGS: dict[ClassLossKind, Scoring] = {
+    "sigmoid-focal": "sigmoid",
+    "focal-star": "sigmoid",
+    "objectness": "gated",
+    "focal-objectness": "objectness",
+}
+"""How logits that these losses teach are read; of all others, softmax."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,8 @@ class ClassLossSettings:
     positive or not. ``alpha`` weighs an object's terms and 1 - alpha the background's; ``gamma`` turns down what is
     easy (Lin et al. 2017, equation 5), and with ``beta`` shapes FL* (appendix B). ``smallest_union`` is a share of the
     picture below which the published code takes no union of two boxes, so that small objects are taught a smaller
-    overlap than theirs: 0.1 there, 1e-12 for the overlap itself.
+    overlap than theirs: 0.1 there, 1e-12 for the overlap itself. Under a focal loss, training starts with a probability
+    of ``foreground_prior`` that an anchor holds an object, lest the many that hold none drown the others (section 4.1).
     """
 
     kind: ClassLossKind = "ohem"
@@ -38,6 +49,17 @@ class ClassLossSettings:
     gamma: float = 2.0
     beta: float = 1.0
     smallest_union: float = 0.1
+    foreground_prior: float = 0.01
+
+    @property
+    def scoring(self) -> Scoring:
+        """How the logits that it teaches must be read: ``YolactConfig.scoring`` of the network."""
+        return _SCORINGS.get(self.kind, "softmax")
+
+    @property
+    def is_focal(self) -> bool:
+        """Whether it looks at all anchors at once and needs the prior."""
+        return self.kind in _FOCAL
 
 
 class ClassCounts:
@@ -47,24 +69,50 @@ class ClassCounts:
         self.seen = torch.zeros(classes + 1, dtype=torch.float64)
 
     def weights(self, labels: Tensor) -> Tensor:
-        """Count these labels [n], too; the weight of each: the rarer the more, one on average over the classes."""
-        count = len(self.seen)
-        self.seen += torch.bincount(labels.cpu(), minlength=count)
-        shares = (self.seen / self.seen.sum()).to(labels.device)
+        """Count these labels [n], too; the weight of each."""
+        return self.counted(torch.bincount(labels.cpu(), minlength=len(self.seen))).weights(labels)
+
+    def counted(self, times: Tensor) -> "ClassShares":
+        """Count every class so many ``times`` [C + 1], too; the shares of them all since the beginning."""
+        self.seen += times.cpu()
+        return ClassShares(self.seen / self.seen.sum().clamp(min=1))
+
+
+@dataclass(frozen=True)
+class ClassShares:
+    """Each class's share of what has been learned, [C + 1], with a batch that may come in parts already counted."""
+
+    shares: Tensor
+
+    def weights(self, labels: Tensor) -> Tensor:
+        """The weight of each of these labels [n]: the rarer the more, one on average over the classes."""
+        count = len(self.shares)
+        shares = self.shares.to(labels.device)
         return (1 - shares[labels]).clamp(min=1 / count).float() * count / (count - 1)
+
+
+def times_learned(labels: Tensor, settings: ClassLossSettings, classes: int) -> Tensor:
+    """How often each class, the background first, is learned from ``labels`` [B, N]: int64 [C + 1].
+
+    The hardest negatives are not known before the network has answered, but how many they are is.
+    """
+    times = torch.bincount(labels[labels > BACKGROUND], minlength=classes + 1)
+    negatives = (labels == BACKGROUND).sum(dim=1)
+    times[BACKGROUND] = torch.minimum(_wanted_negatives(labels, settings)[:, 0], negatives).sum()
+    return times
 
 
 def class_loss(
     logits: Tensor,
     labels: Tensor,
     settings: ClassLossSettings,
-    counts: ClassCounts | None = None,
+    counts: ClassCounts | ClassShares | None = None,
     overlaps: Tensor | None = None,
 ) -> Tensor:
     """The settings' loss, summed. ``counts`` is for ``balanced-ohem``; ``overlaps`` [positives], the IoU of predicted
     and true boxes, in the order of ``labels``, for ``objectness``."""
     kind = settings.kind
-    if kind in ("focal", "sigmoid-focal", "focal-star", "focal-objectness"):
+    if settings.is_focal:
         known = labels != NEUTRAL
         logits, labels = logits[known], labels[known]
         if kind == "focal":
@@ -104,8 +152,13 @@ def _hardest(logits: Tensor, labels: Tensor, settings: ClassLossSettings) -> Ten
         hardness = (logits.logsumexp(dim=-1) - logits.gather(-1, truth)[..., 0]).detach()
         return (_rank(hardness.masked_fill(labels == NEUTRAL, -1.0)) < settings.hardest) & (labels != NEUTRAL)
     rank = _rank(hardness.masked_fill(labels != BACKGROUND, 0.0))
-    wanted = (positive.sum(dim=1, keepdim=True) * settings.negatives_per_positive).clamp(max=labels.shape[1] - 1)
-    return positive | ((rank < wanted) & (labels == BACKGROUND))
+    return positive | ((rank < _wanted_negatives(labels, settings)) & (labels == BACKGROUND))
+
+
+def _wanted_negatives(labels: Tensor, settings: ClassLossSettings) -> Tensor:
+    """How many negatives each picture is to teach, [B, 1]."""
+    positives = (labels > BACKGROUND).sum(dim=1, keepdim=True)
+    return (positives * settings.negatives_per_positive).clamp(max=labels.shape[1] - 1)
 
 
 def _rank(values: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """``streetmask train``: a recipe on the user's data, from nothing or from a checkpoint, resumable at any time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,43 +8,60 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from model.config import PRESETS
-from model.yolact import Yolact
+from model.weight_file import WeightFile, read_state
 from scene.errors import ConfigurationError, require
-from training.checkpoint import load_network, read_progress, training_history
+from training.checkpoint import training_history, unknown_data
 from training.data.dataset import InstanceDataset
 from training.data.location import open_dataset
+from training.distributed import Ranks, joined_ranks
 from training.evaluate import Evaluation
 from training.feed import AugmentedPictures
+from training.freezing import freeze, freezing_in_words
 from training.loop import LAST, RunSettings, Trainer
-from training.recipes import RECIPES, Recipe
+from training.recipes import RECIPES, STUDY, Recipe
+from training.start import Choice, Start, begin
 
 
 @dataclass(frozen=True)
 class TrainArguments:
     """Train a network; run the same command again to go on from the last checkpoint."""
 
-    data: tuple[Path, ...]
-    """Data sets of the target: COCO JSON files or folders with instances.json, DIR:SPLIT of Cityscapes' layout, or
+    target: tuple[Path, ...]
+    """Data sets to train for: COCO JSON files or folders with instances.json, DIR:SPLIT of Cityscapes' layout, or
     DIR:NAME of COCO's annotations/instances_NAME.json."""
     out: Path
     """Folder of the run: checkpoints, log and TensorBoard events."""
     held_out: Path | None = None
     """Data set on which AP is measured during training."""
     source: Path | None = None
-    """Data set whose pictures are mixed in, by the recipe's share."""
+    """Data set that is mixed in, or whose objects are pasted, as the recipe says."""
     start: Path | None = None
-    """Weights to start from, with the classes to train for (`streetmask weights convert`); random ones without it."""
-    preset: str = "street-nano"
-    """Network, when there are no weights to start from."""
-    recipe: Literal["nano", "nano-onwards"] = "nano"
-    """How it is trained: from nothing, or on from what has learned something already."""
+    """Weights to start from, such as yolact_plus_resnet50_54_800000.pth or an ImageNet backbone; with nano, random ones
+    without it."""
+    recipe: str = "nano"
+    """How it is trained: `streetmask train recipes` lists the names."""
+    preset: str | None = None
+    """Network instead of the recipe's or the weights' own."""
+    classes: tuple[str, ...] = ()
+    """Class names to train for, in order, instead of the recipe's or the weights' own."""
+    reinitialise_classes: bool = False
+    """Start the class layers anew instead of carrying their rows over."""
     steps: int | None = None
     """Steps instead of the recipe's; the learning rate's milestones move along."""
     batch: int | None = None
-    """Pictures a step instead of the recipe's."""
+    """Pictures a step, of all processes, instead of the recipe's; rate and steps follow unless they are given."""
     learning_rate: float | None = None
     """Learning rate instead of the recipe's."""
+    precision: Literal["bfloat16", "float16", "float32"] | None = None
+    """Of the forward pass, instead of the recipe's; weights and losses are float32 in any case."""
+    accumulate: int | None = None
+    """Parts in which a batch is learned, one after the other, where memory does not hold it at once."""
+    ema_decay: float | None = None
+    """Decay of the weights' moving average, such as 0.999, instead of the recipe's; 0 for none."""
+    batch_norm: Literal["rule", "stored", "learned"] | None = None
+    """BatchNorm's statistics instead of the recipe's: by rule they are stored if trained and below 6 pictures."""
+    compile: bool = False
+    """Compile the network with torch.compile before the first step."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: int = 0
@@ -53,38 +70,98 @@ class TrainArguments:
     """Processes that read and augment pictures."""
     seed: int = 1
     """Seed of weights and order."""
+    checkpoint_every: int = 250
+    """Steps between checkpoints."""
     evaluate_every: Annotated[int, tyro.conf.arg(help="Steps between evaluations; 0 for none.")] = 1000
 
 
+@dataclass(frozen=True)
+class RecipesArguments:
+    """List the recipes: what `--recipe` takes, and what the reference study got with those that are its rows."""
+
+
+def recipes(_arguments: RecipesArguments) -> None:
+    """Print a line a recipe."""
+    width = max(map(len, RECIPES))
+    print(f"{'':{width}}  {'box':>5} {'mask':>5}")
+    for name, recipe in RECIPES.items():
+        box, mask = recipe.study_ap or ("", "")
+        print(f"{name:{width}}  {box:>5} {mask:>5}  {recipe.summary}")
+    print("box, mask: the AP that the reference study prints for it, by another evaluation; nothing measured here.")
+
+
 def train(arguments: TrainArguments) -> None:
-    """Run the training that the arguments describe, printing each evaluation."""
+    """Run the training that the arguments describe, printing what it starts with and each evaluation; one of several
+    processes that torchrun starts."""
+    with joined_ranks(arguments.device) as ranks:
+        _train(arguments, ranks, print if ranks.leads else _say_nothing)
+
+
+def _train(arguments: TrainArguments, ranks: Ranks, say: Callable[[str], None]) -> None:
     recipe = _recipe(arguments)
-    require("preset", arguments.preset in PRESETS, f"one of {', '.join(PRESETS)}", arguments.preset)
-    if not arguments.data:
-        raise ConfigurationError("data", "expected at least one data set, but none came")
+    _require_data(arguments, recipe)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    torch.manual_seed(arguments.seed)
-    network = load_network(arguments.start) if arguments.start else Yolact(PRESETS[arguments.preset])
-    size_hw = network.config.size_hw
-    names = network.config.class_names
-    targets = [open_dataset(path, class_names=names) for path in arguments.data]
+    file = read_state(arguments.start) if arguments.start else None
+    start = _begun(arguments, recipe, file)
+    size_hw, names = start.network.config.size_hw, start.network.config.class_names
+    targets = [open_dataset(path, class_names=names) for path in arguments.target]
     source = open_dataset(arguments.source, class_names=names) if arguments.source else None
     held_out = open_dataset(arguments.held_out, class_names=names) if arguments.held_out else None
     arguments.out.mkdir(parents=True, exist_ok=True)
     settings = RunSettings(
         folder=arguments.out,
-        data=tuple(_seen(arguments, [*targets, *([source] if source is not None else [])])),
+        data=tuple(_seen([*targets, *([source] if source is not None else [])], file)),
         device=arguments.device,
         workers=arguments.workers,
         seed=arguments.seed,
+        checkpoint_every=arguments.checkpoint_every,
+        compiled=arguments.compile,
         evaluate_every=arguments.evaluate_every,
     )
-    trainer = Trainer(network, recipe, settings)
+    trainer = Trainer(start.network, recipe, settings, ranks)
+    for line in (*_told(arguments.recipe, recipe, start), *_decided(arguments, trainer)):
+        say(line)
     pictures = AugmentedPictures(targets, source, recipe, size_hw, arguments.seed)
     for evaluation in trainer.run(pictures, held_out):
-        print(summary(trainer.step, evaluation), flush=True)
-    print(f"{arguments.out / LAST} stands at step {trainer.step} of {recipe.steps}")
+        say(summary(trainer.step, evaluation))
+    say(f"{arguments.out / LAST} stands at step {trainer.step} of {recipe.steps}")
+
+
+def _begun(arguments: TrainArguments, recipe: Recipe, file: WeightFile | None) -> Start:
+    """The network as it starts, frozen as the recipe says."""
+    torch.manual_seed(arguments.seed)
+    start = begin(recipe, file, Choice(arguments.preset, arguments.classes, arguments.reinitialise_classes))
+    freeze(start.network, recipe.trains, start.new)
+    return start
+
+
+def _say_nothing(_line: str) -> None:
+    """The leader speaks for all processes."""
+
+
+def _decided(arguments: TrainArguments, trainer: Trainer) -> Iterator[str]:
+    """What the run decided on its own, in words."""
+    base, recipe, ranks = RECIPES[arguments.recipe], trainer.recipe, trainer.ranks
+    if recipe.batch != base.batch:
+        yield (
+            f"batch {recipe.batch}, where the recipe has {base.batch}: learning rate {recipe.learning_rate:g} (the "
+            f"recipe's {base.learning_rate:g}), {recipe.steps} steps ({base.steps}); unless given, the rate grows with "
+            "the batch and the steps shrink with it (Goyal et al. 2017)"
+        )
+    if ranks.count > 1 or recipe.accumulate > 1:
+        share = recipe.batch // ranks.count // recipe.accumulate
+        yield f"each batch is learned by {ranks.count} processes in {recipe.accumulate} parts of {share} pictures"
+    learns = trainer.learner.learns_statistics and any(p.requires_grad for p in trainer.network.backbone.parameters())
+    source = "are learned" if learns else "stay as they were stored"
+    yield f"BatchNorm's statistics {source}; precision {recipe.precision}; device {trainer.device}"
+
+
+def _told(name: str, recipe: Recipe, start: Start) -> Iterator[str]:
+    """The recipe in words: what it is, what became of the weights, what learns, what is frozen and what is new."""
+    yield f"recipe {name}: {recipe.summary}; {recipe.steps} steps of {recipe.batch} pictures"
+    yield from start.told
+    yield from freezing_in_words(start.network, start.new)
 
 
 def describe(dataset: InstanceDataset) -> str:
@@ -92,11 +169,11 @@ def describe(dataset: InstanceDataset) -> str:
     return f"{len(dataset)} pictures: {dataset.description}"
 
 
-def _seen(arguments: TrainArguments, datasets: list[InstanceDataset]) -> Iterator[str]:
-    """The data sets in words, and what the checkpoint that it starts from had seen."""
+def _seen(datasets: list[InstanceDataset], file: WeightFile | None) -> Iterator[str]:
+    """The data sets in words, and what the weights that it starts from had seen."""
     yield from (describe(dataset) for dataset in datasets)
-    if arguments.start:
-        yield f"before that: {training_history(read_progress(arguments.start))}"
+    if file is not None:
+        yield f"before that: {training_history(file.progress) if file.config else unknown_data(file)}"
 
 
 def summary(step: int, evaluation: Evaluation) -> str:
@@ -108,9 +185,36 @@ def summary(step: int, evaluation: Evaluation) -> str:
 
 
 def _recipe(arguments: TrainArguments) -> Recipe:
-    asked = {name: getattr(arguments, name) for name in ("steps", "batch", "learning_rate")}
-    changes = {name: value for name, value in asked.items() if value is not None}
-    for name, value in changes.items():
-        if value <= 0:
-            raise ConfigurationError(name, f"expected a number above 0, but {value} came")
-    return replace(RECIPES[arguments.recipe], **changes)
+    require("recipe", arguments.recipe in RECIPES, "a name that `streetmask train recipes` lists", arguments.recipe)
+    recipe = RECIPES[arguments.recipe]
+    _require_steps(arguments, recipe)
+    names = ("batch", "steps", "learning_rate", "accumulate", "ema_decay", "precision", "batch_norm")
+    changes = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    for name in names[:4]:
+        if changes.get(name, 1) <= 0:
+            raise ConfigurationError(name, f"expected a number above 0, but {changes[name]} came")
+    require("ema_decay", 0 <= changes.get("ema_decay", 0) < 1, "a number from 0 to below 1", arguments.ema_decay)
+    return replace(recipe.for_batch(changes.pop("batch", recipe.batch)), **changes)
+
+
+def _require_steps(arguments: TrainArguments, recipe: Recipe) -> None:
+    if not recipe.steps:
+        weights, data = arguments.start or "WEIGHTS", arguments.held_out or next(iter(arguments.target), "DATA")
+        raise ConfigurationError(
+            "recipe",
+            f"{arguments.recipe} trains nothing, it measures COCO's weights as they are: run "
+            f"`streetmask evaluate {weights} --data {data} --classes street`",
+        )
+
+
+def _require_data(arguments: TrainArguments, recipe: Recipe) -> None:
+    """A target; and a source where the recipe has a use for one, and no other."""
+    if not arguments.target:
+        raise ConfigurationError("target", "expected at least one data set, but none came")
+    if recipe.needs_source and arguments.source is None:
+        raise ConfigurationError("source", f"{arguments.recipe} takes pictures from a second data set: name it")
+    if arguments.source is not None and not recipe.takes_source:
+        mixing = ", ".join(name for name, each in STUDY.items() if each.needs_source)
+        raise ConfigurationError(
+            "source", f"{arguments.recipe} has no use for a second data set: leave it away, or take one of {mixing}"
+        )

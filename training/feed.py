@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler
 
-from scene.errors import require
+from scene.errors import DataError, require
 from training.data.dataset import InstanceDataset
 from training.data.mixing import choose_pictures
 from training.data.pasting import InstanceDonor, paste_instances
 from training.data.sample import Sample
+from training.distributed import ALONE, Ranks
 from training.matching import Targets
 from training.recipes import Recipe
 from training.transforms import augment
@@ -87,24 +88,32 @@ def _from_source(
     return mixed, None if recipe.pasting is None else InstanceDonor(source, recipe.pasting, seed)
 
 
-class _Onwards(Sampler[int]):
-    def __init__(self, first: int, end: int) -> None:
-        self.numbers = range(first, end)
+class _Numbers(Sampler[int]):
+    """The pictures of a process, by number: its share of each step's batch, behind that of the process before it."""
+
+    def __init__(self, recipe: Recipe, first_step: int, ranks: Ranks) -> None:
+        self.steps = range(first_step, recipe.steps)
+        self.batch, self.share = recipe.batch, recipe.batch // ranks.count
+        self.offset = ranks.rank * self.share
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.numbers)
+        for step in self.steps:
+            first = step * self.batch + self.offset
+            yield from range(first, first + self.share)
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.steps) * self.share
 
 
-def feed(pictures: AugmentedPictures, first_step: int, workers: int) -> DataLoader[Batch]:
-    """Batches from ``first_step`` to the recipe's last."""
-    batch, steps = pictures.recipe.batch, pictures.recipe.steps
-    return DataLoader(
+def feed(pictures: AugmentedPictures, first_step: int, workers: int, ranks: Ranks = ALONE) -> Iterator[Batch]:
+    """Batches, or this process's share of them, from ``first_step`` to the recipe's last.
+
+    Raises what reading a picture raises, without a worker's traceback around it.
+    """
+    loader: DataLoader[Batch] = DataLoader(
         pictures,  # type: ignore[arg-type]  # the collation turns pictures into a Batch
-        batch_size=batch,
-        sampler=_Onwards(first_step * batch, steps * batch),
+        batch_size=pictures.recipe.batch // ranks.count,
+        sampler=_Numbers(pictures.recipe, first_step, ranks),
         num_workers=workers,
         collate_fn=_collate,
         persistent_workers=workers > 0,
@@ -113,6 +122,10 @@ def feed(pictures: AugmentedPictures, first_step: int, workers: int) -> DataLoad
         multiprocessing_context="spawn" if workers else None,  # a fork of a process with threads may hang
         generator=torch.Generator(),  # else it draws from the generator that a resumed run has just restored
     )
+    try:
+        yield from loader
+    except DataError as error:
+        raise DataError(str(error).rstrip().rpartition("\n")[2].rpartition("DataError: ")[2]) from error
 
 
 def to_targets(sample: Sample) -> Targets:

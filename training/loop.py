@@ -1,34 +1,38 @@
 """The training loop: steps, checkpoints from which it can be taken up again, and COCO AP on a held-out split."""
 
-import json
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
-from model.anchors import make_anchors
+from model.config import YolactConfig
 from model.detect import DetectSettings
 from model.segmenter import Segmenter, TorchPredictor
-from model.yolact import Yolact, normalise
+from model.yolact import Yolact
 from scene.errors import DataError
 from training.checkpoint import read_checkpoint, save_checkpoint
-from training.class_losses import ClassCounts
 from training.data.dataset import InstanceDataset
+from training.distributed import ALONE, Ranks
 from training.evaluate import Evaluation, evaluate
 from training.feed import AugmentedPictures, Batch, feed
-from training.losses import Losses, losses
 from training.recipes import Recipe
+from training.run_log import RunLog
+from training.step import OVERFLOW, Learner, Outcome
+from training.validation_pictures import drawn_pictures
 
 LAST = "last.pt"
+BEST = "best.pt"
 
-MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+MOST_FAILURES = 10
+"""Steps in a row whose loss is no number, with which a run stops."""
+
+_FREE = ("accumulate", "summary", "study_ap")
+"""What may differ of a recipe when a run is taken up again, since it changes no loss."""
 
 
 @dataclass(frozen=True)
@@ -44,139 +48,185 @@ class RunSettings:
     checkpoint_every: int = 250
     evaluate_every: int = 1000
     report_every: int = 20
+    compiled: bool = False
+
+
+@dataclass
+class Standing:
+    """What a run remembers beside what it learns: steps done and skipped, the last evaluation and the best."""
+
+    step: int = 0
+    skipped: int = 0
+    failures_in_a_row: int = 0
+    evaluated: int = 0
+    best_step: int = 0
+    best_mask_ap: float = -1.0
 
 
 class Trainer:
-    """One run of a recipe on a network. ``run`` goes on from the folder's last checkpoint when there is one."""
+    """One run of a recipe on a network. ``run`` goes on from the folder's last checkpoint when there is one.
 
-    def __init__(self, network: Yolact, recipe: Recipe, settings: RunSettings) -> None:
+    With ``ranks``, the same run is one of several processes; the leader alone writes and evaluates.
+    """
+
+    def __init__(self, network: Yolact, recipe: Recipe, settings: RunSettings, ranks: Ranks = ALONE) -> None:
         self.recipe = recipe
         self.settings = settings
-        self.device = pick_device(settings.device)
-        self.memory_format = MEMORY_FORMATS[recipe.memory_format]
-        self.network = network.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
-        self.anchors = make_anchors(network.config).to(self.device)
-        self.optimiser = make_optimiser(network, recipe)
-        self.counts = ClassCounts(network.config.class_count)
-        self.step = 0
+        self.ranks = ranks
+        self.device = pick_device(settings.device, ranks)
+        self.network = network
+        self.learner = Learner(network, recipe, self.device, settings.seed, ranks)
+        self.standing = Standing()
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.standing.step
 
     def run(self, pictures: AugmentedPictures, held_out: InstanceDataset | None) -> Iterator[Evaluation]:
-        """Train to the recipe's last step; yields each evaluation on ``held_out`` as it is made."""
+        """Train to the recipe's last step; the leader yields each evaluation on ``held_out`` as it is made."""
         torch.manual_seed(self.settings.seed)
         self.take_up()
-        with SummaryWriter(self.settings.folder / "tensorboard") as writer, _progress() as progress:
-            bar = progress.add_task("training", total=self.recipe.steps, completed=self.step, loss="")
-            for batch in feed(pictures, self.step, self.settings.workers):
-                terms = self.train_step(batch.to(self.device))
-                self.step += 1
-                if self.step % self.settings.report_every == 0:
-                    progress.update(bar, completed=self.step, loss=self._report(terms, writer))
-                self._checkpoint_if_due()
-                if held_out is not None and self._due(self.settings.evaluate_every):
-                    yield self.evaluate(held_out, writer)
+        self.learner.prepare(self.settings.compiled)
+        with self._log() if self.ranks.leads else nullcontext() as log:
+            if self.standing.evaluated < self.step:  # as when the run ended while it evaluated
+                yield from self._evaluate_if_due(held_out, log)
+            for outcome in self._steps(pictures, log):
+                self._require_numbers(outcome)
+                if self._due(self.settings.checkpoint_every) or self.step == self.recipe.steps:
+                    self.save()
+                yield from self._evaluate_if_due(held_out, log)
 
-    def train_step(self, batch: Batch) -> Losses:
-        """One forward, backward and update; raises ``DataError`` where answer or loss is no number any more."""
-        self.network.train()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.rate_at(self.step)
-        images = normalise(batch.images, self.network.config).contiguous(memory_format=self.memory_format)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
-            outputs = self.network(images)
-        outputs = type(outputs)(*(tensor.float() for tensor in outputs))
-        self._require_number(torch.stack([tensor.sum() for tensor in outputs]).sum(), "the network's answer")
-        terms = losses(self.network, outputs, self.anchors, batch.targets, self.recipe.losses, self.counts)
-        self._require_number(terms.total, "the loss")
-        self._update(terms.total)
-        return terms
+    def train_step(self, batch: Batch) -> Outcome:
+        """One forward, backward and update with a batch on the device."""
+        outcome = self.learner.learn(batch, self.step)
+        standing = self.standing
+        standing.step += 1
+        standing.skipped += bool(outcome.problem)
+        if outcome.problem != OVERFLOW:
+            standing.failures_in_a_row = standing.failures_in_a_row + 1 if outcome.problem else 0
+        return outcome
 
-    def evaluate(self, held_out: InstanceDataset, writer: SummaryWriter | None = None) -> Evaluation:
-        """COCO AP of the network as it stands, through the deployed module."""
-        predictor = TorchPredictor(Segmenter(self.network, DetectSettings()), self.device)
+    def evaluate(self, held_out: InstanceDataset, log: RunLog | None = None) -> Evaluation:
+        """COCO AP of the network as it stands, through the deployed module: of its averaged weights, if there are
+        any, and then of its raw ones, too, for the log."""
+        predictor = self._predictor(self.learner.best_network)
         result = evaluate(predictor, held_out)
-        if writer is not None:
-            writer.add_scalar("ap/mask", result.mask.ap, self.step)
-            writer.add_scalar("ap/box", result.box.ap, self.step)
-        self._log({"step": self.step, **result.as_dict()})
+        if log is not None:
+            averaged = self.learner.average is not None
+            log.evaluation(self.step, "averaged" if averaged else "raw", result.as_dict())
+            if averaged:
+                log.evaluation(self.step, "raw", evaluate(self._predictor(self.network), held_out).as_dict())
+            log.pictures(self.step, drawn_pictures(predictor, held_out))
         return result
 
     def take_up(self) -> None:
-        """Go on from the folder's last checkpoint, if it has one; ``DataError`` where that is of another run."""
+        """Go on from the folder's last checkpoint, if it has one; ``DataError`` where that is of another run.
+
+        The leader reads it; what it then has is what all have, be it read or fresh.
+        """
         path = self.settings.folder / LAST
-        if not path.is_file():
+        if self.ranks.leads and path.is_file():
+            content = read_checkpoint(path)
+            self._require_same_run(content, path)
+            self._load(content)
+        if self.ranks.count > 1:
+            self._load(self.ranks.of_leader({"model": self.learner.best_network.state_dict(), **self._progress()}))
+
+    def save(self, name: str = LAST) -> None:
+        """Write the folder's checkpoint of that name, and in it what the run is trained on."""
+        if self.ranks.leads:
+            save_checkpoint(self.settings.folder / name, self.learner.best_network, **self._progress())
+
+    def _steps(self, pictures: AugmentedPictures, log: RunLog | None) -> Iterator[Outcome]:
+        before = time.perf_counter()
+        for batch in feed(pictures, self.step, self.settings.workers, self.ranks):
+            fed = time.perf_counter()
+            outcome = self.train_step(batch.to(self.device))
+            now = time.perf_counter()
+            if log is not None:
+                log.step(self.step, outcome, self.standing.skipped, self.recipe.batch, now - before, fed - before)
+            yield outcome
+            before = time.perf_counter()  # what evaluation and checkpoint took is no step's
+
+    def _evaluate_if_due(self, held_out: InstanceDataset | None, log: RunLog | None) -> Iterator[Evaluation]:
+        if held_out is None or log is None or not self.step or not self._due(self.settings.evaluate_every):
             return
-        content = read_checkpoint(path)
-        self._require_same_run(content, path)
-        self.network.load_state_dict(content["model"])
-        self.optimiser.load_state_dict(content["optimiser"])
+        result = self.evaluate(held_out, log)
+        self.standing.evaluated = self.step
+        if result.mask.ap > self.standing.best_mask_ap:
+            self.standing.best_step, self.standing.best_mask_ap = self.step, result.mask.ap
+            self.save(BEST)
+        self.save()
+        yield result
+
+    def _progress(self) -> dict[str, Any]:
+        """What a checkpoint holds beside the weights to use."""
+        return {
+            **msgspec.to_builtins(self.standing),
+            "data": list(self.settings.data),
+            "seed": self.settings.seed,
+            "recipe": msgspec.to_builtins(self.recipe),
+            "optimiser_name": self.recipe.optimiser,
+            "torch_rng": torch.get_rng_state(),
+            **self.learner.state(),
+        }
+
+    def _load(self, content: dict[str, Any]) -> None:
+        self.learner.load(content)
         torch.set_rng_state(content["torch_rng"])
-        self.counts.seen = content.get("class_counts", self.counts.seen)
-        self.step = int(content["step"])
-
-    def save(self) -> None:
-        """Write the folder's last checkpoint, and in it what the run is trained on."""
-        save_checkpoint(
-            self.settings.folder / LAST,
-            self.network,
-            step=self.step,
-            data=list(self.settings.data),
-            optimiser_name=self.recipe.optimiser,
-            optimiser=self.optimiser.state_dict(),
-            torch_rng=torch.get_rng_state(),
-            class_counts=self.counts.seen,
-        )
-
-    def _require_number(self, value: Tensor, name: str) -> None:
-        if not bool(torch.isfinite(value)):
-            raise DataError(f"{name} is {value.item()} at step {self.step}; lower the learning rate and resume")
+        known = msgspec.to_builtins(self.standing)
+        self.standing = Standing(**{name: content.get(name, value) for name, value in known.items()})
 
     def _require_same_run(self, content: dict[str, Any], path: Path) -> None:
-        """Its network and optimiser must be ours: states of one kind load into the other without complaint."""
-        for name, ours, theirs in (
-            ("network", msgspec.to_builtins(self.network.config), msgspec.to_builtins(content["config"])),
-            ("optimiser", self.recipe.optimiser, content.get("optimiser_name")),
-        ):
-            if ours != theirs:
-                raise DataError(f"{path} is of a run with another {name}; choose another --out, or use --start {path}")
+        """Network, recipe and what it sees must be ours: states of one kind load into another without complaint."""
+        config = msgspec.convert(content["config"], YolactConfig)  # what an older one lacks has its default
+        theirs = content | {"network": msgspec.to_builtins(config)}
+        ours = {
+            "network": msgspec.to_builtins(self.network.config),
+            "optimiser_name": self.recipe.optimiser,
+            "recipe": msgspec.to_builtins(self.recipe),
+            "seed": self.settings.seed,
+        }
+        for name, mine in ours.items():
+            differing = _difference(theirs.get(name, mine), mine)  # older checkpoints lack some
+            if differing:
+                raise DataError(
+                    f"{path} is of a run with another {name.removesuffix('_name')}{differing}; choose another --out, "
+                    f"or use --start {path}"
+                )
 
-    def _update(self, total: Tensor) -> None:
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        if self.recipe.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
-        self.optimiser.step()
+    def _require_numbers(self, outcome: Outcome) -> None:
+        if self.standing.failures_in_a_row < MOST_FAILURES:
+            return
+        last = self.settings.folder / LAST
+        start = f"--start {last}, " if last.is_file() else ""
+        rate = f"--learning-rate below {self.recipe.learning_rate:g}"
+        precision = ", or --precision float32" if self.recipe.precision != "float32" else ""
+        raise DataError(
+            f"{outcome.problem} was no number in {MOST_FAILURES} steps in a row, up to step {self.step}, of which "
+            f"nothing was learned: train with {start}another --out and a {rate}{precision}"
+        )
 
     def _due(self, every: int) -> bool:
         return bool(every) and (self.step % every == 0 or self.step == self.recipe.steps)
 
-    def _checkpoint_if_due(self) -> None:
-        if self._due(self.settings.checkpoint_every) or self.step == self.recipe.steps:
-            self.save()
+    def _log(self) -> RunLog:
+        standing = self.standing
+        return RunLog(
+            self.settings.folder, self.recipe.steps, self.step, standing.evaluated, self.settings.report_every
+        )
 
-    def _report(self, terms: Losses, writer: SummaryWriter) -> str:
-        values = {name: float(value.detach()) for name, value in terms._asdict().items()}
-        for name, value in values.items():
-            writer.add_scalar(f"loss/{name}", value, self.step)
-        self._log({"step": self.step, "time_s": round(time.time(), 1), **values})
-        return " ".join(f"{name} {value:.2f}" for name, value in values.items())
-
-    def _log(self, line: dict[str, Any]) -> None:
-        with (self.settings.folder / "log.jsonl").open("a") as stream:
-            stream.write(json.dumps(line) + "\n")
+    def _predictor(self, network: Yolact) -> TorchPredictor:
+        return TorchPredictor(Segmenter(network, DetectSettings()), self.device)
 
 
-def make_optimiser(network: Yolact, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over all parameters of the network."""
-    rate, decay = recipe.learning_rate, recipe.weight_decay
-    if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=decay)
-    return torch.optim.SGD(network.parameters(), lr=rate, momentum=recipe.momentum, weight_decay=decay)
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the first GPU, or the CPU where there is none."""
+def pick_device(name: str, ranks: Ranks = ALONE) -> torch.device:
+    """The device of that name; "auto" is a GPU, each process of a machine its own, or the CPU where there is none."""
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        return _own_gpu(ranks)
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise DataError(f"device {name} was asked for, but torch sees no GPU here; use --device cpu")
     try:
@@ -185,11 +235,22 @@ def pick_device(name: str) -> torch.device:
         raise DataError(f"expected a device such as auto, cpu or cuda:0, but {name!r} came") from error
 
 
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[loss]}"),
-    )
+def _own_gpu(ranks: Ranks) -> torch.device:
+    if ranks.count == 1:
+        return torch.device("cuda")
+    if ranks.local >= torch.cuda.device_count():
+        raise DataError(f"process {ranks.local} of this machine has no GPU: there are {torch.cuda.device_count()}")
+    device = torch.device("cuda", ranks.local)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _difference(theirs: Any, ours: Any) -> str:
+    """In what they differ, in brackets where it can be told in a few words; nothing if they are the same."""
+    if not isinstance(ours, dict) or not isinstance(theirs, dict):
+        return "" if theirs == ours else f" ({theirs} there, {ours} here)"
+    names = [name for name in {**theirs, **ours} if name not in _FREE and theirs.get(name) != ours.get(name)]
+    plain = [name for name in names if not isinstance(ours.get(name), dict | list | tuple)]
+    told = [f"{name} {theirs.get(name)} there, {ours.get(name)} here" for name in plain]
+    told += [name for name in names if name not in plain]
+    return f" ({'; '.join(told)})" if names else ""

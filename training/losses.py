@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from model.masks import crop_window
 from model.outputs import YolactOutputs
 from model.yolact import Yolact
-from training.class_losses import ClassCounts, ClassLossSettings, box_overlaps, class_loss
+from training.class_losses import ClassCounts, ClassLossSettings, ClassShares, box_overlaps, class_loss
 from training.matching import BACKGROUND, Matches, Targets, match
 
 
@@ -46,6 +47,27 @@ class Losses(NamedTuple):
         return torch.stack(tuple(self)).sum()
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some pictures of a batch that is learned in parts, one after the other or on several devices.
+
+    ``matches`` are its pictures'; ``positives`` and ``pictures`` count the whole batch's, by which the terms are
+    divided, so that the parts' terms and gradients add up to the batch's. ``draws`` are the random numbers by which a
+    picture's masks are drawn, one generator each; without them the masks are drawn by torch's own on the CPU.
+    """
+
+    matches: Sequence[Matches]
+    positives: int
+    pictures: int
+    draws: Sequence[np.random.Generator] | None = None
+
+    @classmethod
+    def whole(cls, anchors_cxcywh: Tensor, targets: Sequence[Targets]) -> "Part":
+        """All pictures of a batch."""
+        matches = [match(anchors_cxcywh, target) for target in targets]
+        return cls(matches, sum(int((found.labels > BACKGROUND).sum()) for found in matches), len(targets))
+
+
 class _MaskLearning(NamedTuple):
     """What one picture's positives teach: the summed mask loss, and for the rescoring its soft masks [n, h, w], their
     true IoU [n] and classes [n]."""
@@ -62,25 +84,27 @@ def losses(
     anchors_cxcywh: Tensor,
     targets: Sequence[Targets],
     settings: LossSettings,
-    counts: ClassCounts | None = None,
+    counts: ClassCounts | ClassShares | None = None,
+    part: Part | None = None,
 ) -> Losses:
-    """All five terms for a batch: semantic is divided by the pictures, the others by the positives.
+    """All five terms for a batch, or for a part of one: semantic is divided by the pictures, the others by the
+    positives.
 
     ``counts`` goes on from batch to batch, for classes that are balanced.
     """
-    matches = [match(anchors_cxcywh, target) for target in targets]
-    labels = torch.stack([found.labels for found in matches])
-    positives = max(int((labels > BACKGROUND).sum()), 1)
-    overlaps = box_overlaps(outputs.box_offsets, anchors_cxcywh, matches, settings.classes)
-    mask, rescoring = _mask_losses(network, outputs, targets, matches, settings)
+    part = part or Part.whole(anchors_cxcywh, targets)
+    labels = torch.stack([found.labels for found in part.matches])
+    positives = max(part.positives, 1)
+    overlaps = box_overlaps(outputs.box_offsets, anchors_cxcywh, part.matches, settings.classes)
+    mask, rescoring = _mask_losses(network, outputs, targets, part, settings)
     return Losses(
-        box=box_loss(outputs.box_offsets, matches) * settings.box_weight / positives,
+        box=box_loss(outputs.box_offsets, part.matches) * settings.box_weight / positives,
         classes=class_loss(outputs.class_logits, labels, settings.classes, counts, overlaps)
         * (settings.class_weight / positives),
         mask=mask * settings.mask_weight / positives,
         semantic=semantic_loss(network.semantic_seg_conv(outputs.p3), targets)
         * settings.semantic_weight
-        / len(targets),
+        / part.pictures,
         rescoring=rescoring * settings.rescoring_weight / positives,
     )
 
@@ -107,14 +131,15 @@ def _mask_losses(
     network: Yolact,
     outputs: YolactOutputs,
     targets: Sequence[Targets],
-    matches: Sequence[Matches],
+    part: Part,
     settings: LossSettings,
 ) -> tuple[Tensor, Tensor]:
-    """The mask and the rescoring term, each summed over the batch's positives."""
+    """The mask and the rescoring term, each summed over the part's positives."""
+    draws: Sequence[np.random.Generator | None] = part.draws or [None] * len(targets)
     learned = [
-        _learn_masks(prototypes, coefficients, target, found, settings)
-        for prototypes, coefficients, target, found in zip(
-            outputs.prototypes.float(), outputs.mask_coefficients, targets, matches, strict=True
+        _learn_masks(prototypes, coefficients, target, _teachers(found, settings.masks_per_picture, draw), settings)
+        for prototypes, coefficients, target, found, draw in zip(
+            outputs.prototypes.float(), outputs.mask_coefficients, targets, part.matches, draws, strict=True
         )
         if bool((found.labels > BACKGROUND).any())
     ]
@@ -123,19 +148,33 @@ def _mask_losses(
     return mask, _rescoring_loss(network, learned, nothing)
 
 
+class _Teachers(NamedTuple):
+    """The anchors of one picture that make a mask, int64 [n], the rows of their objects, and for how many each is."""
+
+    anchors: Tensor
+    rows: Tensor
+    weight: float
+
+
+def _teachers(found: Matches, limit: int, draw: np.random.Generator | None) -> _Teachers:
+    """The positives, or as many as the limit allows, drawn among them."""
+    anchors = torch.nonzero(found.labels > BACKGROUND).squeeze(1)
+    positives = len(anchors)
+    if positives > limit:
+        # Drawn on the CPU, so that a resumed run is the same on a GPU as well.
+        order = torch.randperm(positives) if draw is None else torch.from_numpy(draw.permutation(positives))
+        anchors = anchors[order[:limit].to(anchors.device)]
+    return _Teachers(anchors, found.rows[anchors], positives / max(len(anchors), 1))
+
+
 def _learn_masks(
-    prototypes: Tensor, coefficients: Tensor, target: Targets, found: Matches, settings: LossSettings
+    prototypes: Tensor, coefficients: Tensor, target: Targets, teachers: _Teachers, settings: LossSettings
 ) -> _MaskLearning:
     """Binary cross entropy inside each positive's true box, divided by the box's share of the picture.
 
     Dividing by the box emulates RoI pooling: a small object's mask weighs as much as a large one's.
     """
-    anchors = torch.nonzero(found.labels > BACKGROUND).squeeze(1)
-    positives = len(anchors)
-    if positives > settings.masks_per_picture:
-        # Drawn on the CPU, whose generator a checkpoint keeps, so that a resumed run is the same on a GPU as well.
-        anchors = anchors[torch.randperm(positives)[: settings.masks_per_picture].to(anchors.device)]
-    rows = found.rows[anchors]
+    anchors, rows, weight = teachers
     height, width = prototypes.shape[:2]
     truth = _shrink(target.masks, (height, width))[rows]
     boxes_xyxy = target.boxes_xyxy[rows]
@@ -143,7 +182,7 @@ def _learn_masks(
     soft = soft * crop_window(boxes_xyxy, (height, width)).to(soft.dtype)
     share = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(dim=1)
     loss = F.binary_cross_entropy(soft, truth, reduction="none").sum(dim=(1, 2)) / share
-    loss = loss.sum() * (positives / len(anchors)) / (height * width)
+    loss = loss.sum() * weight / (height * width)
     taught = truth.sum(dim=(1, 2)) > settings.smallest_rescored_px
     return _MaskLearning(
         loss, soft[taught], _mask_iou(soft[taught] > 0.5, truth[taught] > 0.5), target.classes[rows][taught]

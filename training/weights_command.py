@@ -8,7 +8,7 @@ import torch
 import tyro
 
 from model.backbone_weights import backbone_kind, backbone_tensors, load_backbone
-from model.config import PRESETS, YolactConfig
+from model.config import PRESETS, YolactConfig, preset_like
 from model.weight_file import Progress, WeightFile, read_state, save_safetensors
 from model.weights import (
     Report,
@@ -17,13 +17,12 @@ from model.weights import (
     fitting_presets,
     known_classes,
     load_weights,
+    mapped_by_name,
     same_class_map,
-    street_class_map,
 )
 from model.yolact import Yolact
-from scene.artifact import file_sha256
 from scene.errors import ConfigurationError, DataError, require
-from training.checkpoint import save_checkpoint, training_history
+from training.checkpoint import save_checkpoint, training_history, unknown_data
 
 STREET = "street"
 """The class map that is built in, on the command line."""
@@ -92,7 +91,7 @@ def _from_backbone(file: WeightFile, arguments: ConvertArguments) -> Made:
     require("class_map", not arguments.class_map, "none for a backbone, which knows no classes", arguments.class_map)
     network = Yolact(_named(config_for(file, arguments.preset), arguments.classes))
     report = load_backbone(network, file)
-    return network, report, Progress(step=0, data=[f"whatever the backbone's {_origin(file)} was trained on"])
+    return network, report, Progress(step=0, data=[unknown_data(file, "the backbone's ")])
 
 
 def _from_network(file: WeightFile, arguments: ConvertArguments) -> Made:
@@ -100,14 +99,10 @@ def _from_network(file: WeightFile, arguments: ConvertArguments) -> Made:
     class_map = _class_map(arguments.class_map, config.class_names, file)
     fresh = arguments.reinitialise_classes
     network, report = load_weights(config, file, class_map=class_map, reinitialise_classes=fresh)
-    progress = file.progress.copy() if file.config else Progress(data=[f"whatever {_origin(file)} was trained on"])
+    progress = file.progress.copy() if file.config else Progress(data=[unknown_data(file)])
     if class_map is not None or fresh:
         progress.pop("thresholds", None)  # they were chosen for the classes that it had
     return network, report, progress
-
-
-def _origin(file: WeightFile) -> str:
-    return f"{file.path.name} (SHA-256 {file_sha256(file.path)})"
 
 
 def _named(config: YolactConfig, classes: tuple[str, ...]) -> YolactConfig:
@@ -120,13 +115,21 @@ def _class_map(entries: tuple[str, ...], names: tuple[str, ...], file: WeightFil
     if not entries:
         return None
     theirs = known_classes(file) or ()
-    pairs = same_class_map(names, theirs)
+    known = mapped_by_name if STREET in entries else same_class_map
+    return known(names, theirs) | _pairs([entry for entry in entries if entry != STREET])
+
+
+def _pairs(entries: list[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
     for entry in entries:
         name, mark, source = entry.partition("=")
-        if not mark and entry != STREET:
+        if not mark:
             raise ConfigurationError("class_map", f"expected NAME=SOURCE or {STREET}, but {entry!r} came")
-        known = street_class_map(theirs) if not mark else {name: source}
-        pairs |= {ours: other for ours, other in known.items() if mark or ours in names}
+        if name in pairs:
+            raise ConfigurationError(
+                "class_map", f"expected one source for {name}, but {pairs[name]} and {source} came: leave one of them"
+            )
+        pairs[name] = source
     return pairs
 
 
@@ -163,10 +166,18 @@ def _holds(file: WeightFile) -> str:
 
 
 def _name(config: YolactConfig) -> str:
-    """The preset's name, whatever the classes are called."""
-    alike = [name for name, preset in PRESETS.items() if replace(preset, class_names=config.class_names) == config]
-    exact = [name for name in alike if PRESETS[name] == config]
-    return next(iter(exact + alike), "a network of its own configuration")
+    """The preset's name, and in what the network differs from it."""
+    name = preset_like(config)
+    if name is None:
+        return "a network of its own configuration"
+    preset = PRESETS[name]
+    differing = {
+        "classes of its own": config.class_names != preset.class_names,
+        "anchors of its own": config.anchors != preset.anchors,
+        f"classes read as {config.scoring}": config.scoring != preset.scoring,
+    }
+    said = " and ".join(words for words, differs in differing.items() if differs)
+    return f"{name} with {said}" if said else name
 
 
 def _classes(file: WeightFile) -> str:

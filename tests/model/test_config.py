@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from model.anchors import level_sizes
-from model.config import PRESETS, PUBLISHED, STREET, STREET_NANO, AnchorConfig, octave_scales
+from model.config import PRESETS, PUBLISHED, STREET, STREET_NANO, AnchorConfig, octave_scales, preset_like
 from scene.classes import COCO_CLASSES, PASCAL_CLASSES, STREET_CLASSES
 
 
@@ -90,3 +90,28 @@ def test_street_networks_are_the_published_ones_for_eight_classes(name: str) -> 
     assert (height, width) == ((384, 768) if name.endswith("-wide") else (550, 550))
     assert abs(height * width / 550**2 - 1) < 0.03, "as many pixels either way"
     assert bool(config.rescoring_channels) == any(config.backbone.deformable) == ("plus" in name)
+
+
+def test_a_network_like_no_preset() -> None:
+    assert preset_like(replace(STREET_NANO, prototypes=1)) is None
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_like_itself_whatever_its_anchors_sides_and_scoring(name: str) -> None:
+    preset = PRESETS[name]
+    assert preset_like(preset) == name
+    assert preset_like(replace(preset, anchors=preset.anchors.scaled(0.5), scoring="sigmoid")) == name
+
+
+def test_other_classes_make_a_variant_of_the_published_network_where_there_is_one() -> None:
+    for street, likeliest in (
+        ("street-yolact-plus-resnet50", "yolact-plus-resnet50"),
+        ("street-yolact-resnet18", "street-yolact-resnet18"),
+    ):
+        assert preset_like(replace(PRESETS[street], class_names=("a", "b"))) == likeliest
+
+
+def test_other_anchors_a_cell_are_no_variant() -> None:
+    config = PRESETS["yolact-plus-resnet50"]
+    assert preset_like(replace(config, anchors=replace(config.anchors, ratios=(1.0,)))) is None
+    assert preset_like(replace(config, anchors=replace(config.anchors, square=True))) is None

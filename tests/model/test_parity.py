@@ -23,9 +23,9 @@ from model.seeded_weights import fill_seeded_weights
 from model.yolact import Yolact
 from scene.instances import Detections, instances_on_frame
 from tests.model.golden_cases import loss_case
-from training.class_losses import ClassCounts, ClassLossKind, ClassLossSettings, box_overlaps, class_loss
+from training.class_losses import ClassCounts, ClassLossKind, ClassLossSettings
 from training.losses import Losses, LossSettings, losses
-from training.matching import BACKGROUND, Targets, match
+from training.matching import Targets
 
 PARITY = Path(__file__).parents[1] / "testdata" / "parity"
 FRAME_HW = (480, 640)
@@ -248,10 +248,12 @@ def _mask_scores(network: Yolact, soft: Tensor, classes: Tensor, scores: Tensor)
     return scores.numpy()
 
 
+TERMS = {"B": "box", "C": "classes", "M": "mask", "I": "rescoring", "S": "semantic"}
+
+
 def test_loss_terms_are_the_originals(answer: Answer) -> None:
-    names = {"B": "box", "C": "classes", "M": "mask", "I": "rescoring", "S": "semantic"}
     expected = answer.figures["loss_default"]
-    ours = {letter: float(getattr(answer.terms, name).detach()) for letter, name in names.items()}
+    ours = {letter: float(getattr(answer.terms, name).detach()) for letter, name in TERMS.items()}
     assert {letter: ours[letter] for letter in expected} == pytest.approx(expected, rel=1e-4)
     assert all(ours[letter] == 0 for letter in ours.keys() - expected.keys())
 
@@ -267,13 +269,14 @@ CLASS_LOSSES: dict[str, ClassLossKind] = {
 
 
 @pytest.mark.parametrize("variant", CLASS_LOSSES)
-def test_every_class_loss_is_the_originals(answer: Answer, variant: str) -> None:
-    settings = ClassLossSettings(CLASS_LOSSES[variant])
-    matches = [match(answer.anchors, target) for target in _targets(*loss_case()[1:])]
-    labels = torch.stack([found.labels for found in matches])
-    overlaps = box_overlaps(answer.both.box_offsets, answer.anchors, matches, settings)
-    loss = class_loss(answer.both.class_logits, labels, settings, ClassCounts(80), overlaps)
-    assert float(loss) / int((labels > BACKGROUND).sum()) == pytest.approx(answer.figures[variant]["C"], rel=1e-6)
+def test_every_term_of_every_variant_is_the_originals(answer: Answer, variant: str) -> None:
+    settings = LossSettings(classes=ClassLossSettings(CLASS_LOSSES[variant]))
+    targets = _targets(*loss_case()[1:])
+    with torch.no_grad():
+        terms = losses(answer.network, answer.both, answer.anchors, targets, settings, ClassCounts(80))
+    expected = answer.figures[variant]
+    assert {letter: float(getattr(terms, TERMS[letter])) for letter in expected} == pytest.approx(expected, rel=1e-4)
+    assert float(terms.classes) == pytest.approx(expected["C"], rel=1e-6)
 
 
 def test_gradients_are_the_originals(answer: Answer) -> None:

@@ -234,6 +234,24 @@ def test_another_network_is_told() -> None:
         load_weights(TINY, file_of({"conv.weight": torch.ones(2)}))
 
 
+# Other scoring
+
+
+def test_weights_whose_logits_mean_something_else_are_not_read_as_if_they_did_not() -> None:
+    file = replace(tiny_file(THREE), config=replace(THREE, scoring="sigmoid"))
+    with pytest.raises(DataError, match=r"to be read as sigmoid, the network reads them as softmax: keep .* start"):
+        load_weights(THREE, file)
+    with pytest.raises(DataError, match="to be read as softmax, the network reads them as gated"):
+        load_weights(replace(THREE, scoring="gated"), tiny_file(THREE))
+    network, _ = load_weights(replace(THREE, scoring="gated"), tiny_file(THREE), reinitialise_classes=True)
+    assert network.config.scoring == "gated"
+
+
+def test_the_file_says_how_its_logits_are_read_whatever_the_preset() -> None:
+    file = file_of({}, config=replace(TINY, scoring="objectness"))
+    assert config_for(file, "street-nano") == replace(PRESETS["street-nano"], scoring="objectness")
+
+
 # Other classes
 
 

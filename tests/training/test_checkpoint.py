@@ -1,3 +1,4 @@
+import resource
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ import torch
 
 from scene.errors import DataError
 from tests.model.tiny_network import TINY, seeded_network
-from training.checkpoint import load_network, read_checkpoint, save_checkpoint
+from training.checkpoint import load_network, read_checkpoint, save_checkpoint, writing
 
 
 class Carrier:
@@ -111,3 +112,33 @@ def test_a_configuration_of_the_wrong_kind(tmp_path: Path, change: dict[str, Any
     torch.save({"config": {**asdict(TINY), **change}, "model": seeded_network().state_dict()}, path)
     with pytest.raises(DataError, match="does not hold a configuration that StreetMask knows"):
         load_network(path)
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, seeded_network(), step=1)
+    path.with_suffix(".partial").symlink_to("/dev/full")
+    with pytest.raises(DataError, match=rf"cannot write {path}: No space left on device; what was saved"):
+        save_checkpoint(path, seeded_network(), step=2)
+    assert read_checkpoint(path)["step"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["last.pt"], "half a file must not hold the space"
+    save_checkpoint(path, seeded_network(), step=3)
+    assert read_checkpoint(path)["step"] == 3
+
+
+def test_a_file_that_may_not_grow_is_told_of_too(tmp_path: Path) -> None:
+    """Torch answers the system's error, which comes in the middle of a file, with one of its own."""
+    path, limits = tmp_path / "last.pt", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(DataError, match=rf"cannot write {path}: File too large"):
+            save_checkpoint(path, seeded_network())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_another_failure_stays_what_it_is() -> None:
+    with pytest.raises(PermissionError), writing(Path("last.pt")):
+        raise PermissionError(13, "Permission denied")
+    with pytest.raises(RuntimeError, match="another"), writing(Path("last.pt")):
+        raise RuntimeError("another")

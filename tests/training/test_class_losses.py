@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from model.boxes import encode_boxes
-from training.class_losses import ClassCounts, ClassLossKind, ClassLossSettings, box_overlaps, class_loss
+from model.scoring import class_probabilities
+from training.class_losses import (
+    ClassCounts,
+    ClassLossKind,
+    ClassLossSettings,
+    box_overlaps,
+    class_loss,
+    times_learned,
+)
 from training.matching import BACKGROUND, NEUTRAL, Matches
 
 KINDS: tuple[ClassLossKind, ...] = (
@@ -52,6 +60,23 @@ def test_a_neutral_anchor_teaches_nothing(kind: ClassLossKind) -> None:
     before = float(found(kind, logits, labels))
     logits[0, 2] += 50.0
     assert float(found(kind, logits, labels)) == pytest.approx(before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loss_teaches_what_its_scoring_reads(kind: ClassLossKind) -> None:
+    """Descend it on one object and three anchors without: what is then read is high there and low elsewhere."""
+    labels = torch.tensor([[2, 0, 0, 0]])
+    logits = torch.zeros(1, 4, 4, requires_grad=True)
+    optimiser = torch.optim.SGD([logits], lr=0.5)
+    settings = ClassLossSettings(kind)
+    for _ in range(200):
+        optimiser.zero_grad()
+        class_loss(logits, labels, settings, ClassCounts(3), torch.tensor([0.9])).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    probabilities = class_probabilities(logits.detach(), settings.scoring)[0]
+    assert int(probabilities[0].argmax()) == 1
+    assert float(probabilities[0, 1]) > 0.75
+    assert float(probabilities[1:].max()) < 0.2
 
 
 @pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (0.5, 0.0), (0.75, 5.0)])
@@ -153,3 +178,21 @@ def test_class_loss_of_a_neutral_anchor_is_nothing() -> None:
     logits[0, 1:3, 2] = 100.0
     assert float(class_loss(logits, labels, ClassLossSettings())) == pytest.approx(before)
     assert before == pytest.approx(4 * float(torch.tensor(3.0).log()))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_how_often_a_class_is_learned_is_known_before_the_answer(seed: int) -> None:
+    """What balanced OHEM counts once it has chosen; the last picture has too few negatives, the second no object."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(3, 40, 4, generator=generator)
+    labels = torch.full((3, 40), BACKGROUND)
+    labels[0, :4] = torch.tensor([1, 3, 3, NEUTRAL])
+    labels[2] = NEUTRAL
+    labels[2, 5:12] = torch.tensor([1, 2, 3, 1, BACKGROUND, BACKGROUND, BACKGROUND])
+    counts, settings = ClassCounts(3), ClassLossSettings("balanced-ohem")
+    loss = class_loss(logits, labels, settings, counts)
+    times = times_learned(labels, settings, classes=3)
+    assert times.tolist() == counts.seen.tolist() == [3 * 3 + 3, 3, 1, 3]
+    ahead = ClassCounts(3).counted(times)
+    assert torch.equal(class_loss(logits, labels, settings, ahead), loss)
+    assert times_learned(labels[1:2], settings, classes=3).tolist() == [0, 0, 0, 0]

@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import tyro
 
-from scene.classes import STREET_CLASSES
+from model.config import PRESETS
+from scene.classes import COCO_CLASSES, STREET_CLASSES
 from scene.errors import ConfigurationError, DataError
+from streetmask.cli import main
 from tests.model.tiny_network import TINY, seeded_network
 from tests.training.cityscapes_on_disk import block, frame_of, write_polygons
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
@@ -15,6 +18,7 @@ from training.checkpoint import read_checkpoint, save_checkpoint
 from training.cityscapes_ap import CityscapesPrecision
 from training.command import TrainArguments, describe, summary, train
 from training.data.coco import CocoDataset
+from training.data.mixing import COCO_1000
 from training.evaluate import Evaluation, Precision
 from training.losses import losses
 from training.recipes import RECIPES
@@ -32,15 +36,15 @@ def with_info(path: Path, **info: Any) -> Path:
 
 
 def test_no_data(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="data: expected") as caught:
-        train(TrainArguments(data=(), out=tmp_path / "run"))
-    assert caught.value.field == "data"
+    with pytest.raises(ConfigurationError, match="target: expected") as caught:
+        train(TrainArguments(target=(), out=tmp_path / "run"))
+    assert caught.value.field == "target"
 
 
 @pytest.mark.parametrize(("name", "value"), [("steps", 0), ("steps", -5), ("batch", 0), ("learning_rate", 0.0)])
 def test_numbers_that_make_no_run(tmp_path: Path, name: str, value: float) -> None:
     asked: dict[str, Any] = {name: value}
-    arguments = TrainArguments(data=(tmp_path / "none.json",), out=tmp_path / "run", **asked)
+    arguments = TrainArguments(target=(tmp_path / "none.json",), out=tmp_path / "run", **asked)
     with pytest.raises(ConfigurationError, match=f"{name}: expected a number above 0, but {value} came") as caught:
         train(arguments)
     assert caught.value.field == name
@@ -49,7 +53,7 @@ def test_numbers_that_make_no_run(tmp_path: Path, name: str, value: float) -> No
 
 def test_data_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.json"):
-        train(TrainArguments(data=(tmp_path / "none.json",), out=tmp_path / "run"))
+        train(TrainArguments(target=(tmp_path / "none.json",), out=tmp_path / "run"))
 
 
 def test_a_run_from_a_checkpoint_with_a_held_out_split(
@@ -58,7 +62,7 @@ def test_a_run_from_a_checkpoint_with_a_held_out_split(
     start, out = tmp_path / "start.pt", tmp_path / "run"
     save_checkpoint(start, seeded_network(), step=7, data=["3 pictures: a park"])
     arguments = TrainArguments(
-        data=(street,), out=out, held_out=street, source=with_info(street, description="a street"), start=start,
+        target=(street,), out=out, held_out=street, source=with_info(street, description="a street"), start=start,
         steps=2, batch=1, workers=0, evaluate_every=1, device="cpu",
     )  # fmt: skip
     train(arguments)
@@ -71,13 +75,88 @@ def test_a_run_from_a_checkpoint_with_a_held_out_split(
     assert lines[-1].endswith("on 1 pictures")
 
 
+def test_a_row_of_the_study_with_one_command(
+    street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Published weights, a folder to train for, a folder mixed in."""
+    monkeypatch.setitem(PRESETS, "street-yolact-plus-resnet50", TINY)
+    row = RECIPES["plus-full-coco1000"]
+    monkeypatch.setitem(RECIPES, "plus-full-coco1000", replace(row, mixing=replace(COCO_1000, count=1)))
+    trams = [annotation(1, rle(rectangle(TINY.size_hw, (10, 8, 60, 50))), category_id=6)]
+    source, start, out = tmp_path / "source", tmp_path / "tiny_54_800000.pth", tmp_path / "run"
+    write_coco(source, TINY.size_hw, 1, trams)
+    torch.save(seeded_network(replace(TINY, class_names=COCO_CLASSES)).state_dict(), start)
+    words = ["--recipe", "plus-full-coco1000", "--target", street.parent, "--source", source, "--start", start]
+    words += ["--out", out, "--steps", 1, "--batch", 2, "--workers", 0, "--device", "cpu"]
+    assert main(["train", *map(str, words)]) == 0
+    printed = capsys.readouterr().out
+    assert "recipe plus-full-coco1000: everything, with 1000 COCO pictures without cars and persons; 1 steps" in printed
+    assert "rows of the background, person, rider from person, car" in printed
+    assert "frozen: nothing\nnew: nothing\n" in printed
+    content = read_checkpoint(out / "last.pt")
+    assert content["step"] == 1
+    assert content["data"][2].startswith("before that: whatever tiny_54_800000.pth (SHA-256 ")
+
+
+def test_a_head_alone_trains_on_a_network_that_is_frozen(street: Path, tmp_path: Path) -> None:
+    start, out = tmp_path / "start.pt", tmp_path / "run"
+    save_checkpoint(start, seeded_network())
+    train(
+        TrainArguments(
+            target=(street,), out=out, start=start, recipe="plus-head", steps=2, batch=2, workers=0, device="cpu"
+        )
+    )
+    content, original = read_checkpoint(out / "last.pt"), seeded_network().state_dict()
+    changed = {name for name, tensor in content["model"].items() if not torch.equal(tensor, original[name])}
+    assert changed
+    assert {name.split(".")[0] for name in changed} == {"prediction_layers"}
+    assert len(content["optimiser"]["state"]) == 8, "two tensors of each of the head's four layers"
+
+
+def test_a_row_that_trains_nothing_says_what_to_run(tmp_path: Path) -> None:
+    arguments = TrainArguments(target=(Path("city"),), out=tmp_path / "run", recipe="yolact-untrained", steps=5)
+    with pytest.raises(ConfigurationError, match=r"run `streetmask evaluate WEIGHTS --data city --classes street`"):
+        train(arguments)
+    named = replace(arguments, start=Path("yolact.pth"), held_out=Path("val"))
+    with pytest.raises(ConfigurationError, match=r"run `streetmask evaluate yolact.pth --data val --classes street`"):
+        train(named)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "source", "sentence"),
+    [
+        ("plus-full-coco1000", None, "source: plus-full-coco1000 takes pictures from a second data set: name it"),
+        ("plus-full-paste", None, "source: plus-full-paste takes"),
+        (
+            "plus-full",
+            Path("coco"),
+            "source: plus-full has no use for .* or take one of plus-full-coco1000, plus-full-",
+        ),
+        ("best", None, "recipe: expected a name that `streetmask train recipes` lists, but 'best' came"),
+    ],
+)
+def test_a_recipe_and_its_source(tmp_path: Path, recipe: str, source: Path | None, sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        train(TrainArguments(target=(tmp_path,), out=tmp_path / "run", recipe=recipe, source=source))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_recipes_are_listed_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "recipes"]) == 0
+    _, *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(RECIPES)
+    assert lines[2].split()[1:3] == ["0.76", "14.5"]
+    assert all(recipe.summary in line for line, recipe in zip(lines, RECIPES.values(), strict=True))
+    assert "the reference study" in last
+
+
 def test_a_run_on_splits_of_cityscapes_layout(tmp_path: Path) -> None:
     for split in ("train", "val"):
         write_polygons(frame_of(tmp_path / "city", split=split), [block("car", (10, 8, 60, 50))], TINY.size_hw)
     start = tmp_path / "start.pt"
     save_checkpoint(start, seeded_network())
     arguments = TrainArguments(
-        data=(Path(f"{tmp_path / 'city'}:train"),), held_out=Path(f"{tmp_path / 'city'}:val"), out=tmp_path / "run",
+        target=(Path(f"{tmp_path / 'city'}:train"),), held_out=Path(f"{tmp_path / 'city'}:val"), out=tmp_path / "run",
         start=start, steps=1, batch=1, workers=0, evaluate_every=1, device="cpu",
     )  # fmt: skip
     train(arguments)
@@ -102,8 +181,8 @@ def test_a_summary_is_one_line_in_percent() -> None:
 
 
 def test_the_command_line_is_the_dataclass() -> None:
-    arguments = tyro.cli(TrainArguments, args=["--data", "a.json", "b.json", "--out", "run", "--steps", "10"])
-    assert arguments == TrainArguments(data=(Path("a.json"), Path("b.json")), out=Path("run"), steps=10)
+    arguments = tyro.cli(TrainArguments, args=["--target", "a.json", "b.json", "--out", "run", "--steps", "10"])
+    assert arguments == TrainArguments(target=(Path("a.json"), Path("b.json")), out=Path("run"), steps=10)
     assert arguments.recipe in RECIPES
 
 
@@ -121,11 +200,43 @@ def test_labels_are_numbered_as_the_network_numbers_its_classes(
         taught.extend(label for target in arguments[3] for label in target.classes.tolist())
         return losses(*arguments)
 
-    monkeypatch.setattr("training.loop.losses", listening)
+    monkeypatch.setattr("training.step.losses", listening)
     arguments = TrainArguments(
-        data=(street,), out=tmp_path / "run", held_out=street, source=street, start=start, steps=2, batch=2, workers=0,
-        evaluate_every=2, device="cpu",
+        target=(street,), out=tmp_path / "run", held_out=street, source=street, start=start, steps=2, batch=2,
+        workers=0, evaluate_every=2, device="cpu",
     )  # fmt: skip
     train(arguments)
     assert taught
     assert set(taught) == {0}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("accumulate", 0, "above 0, but 0"), ("ema_decay", 1.0, "from 0 to below 1, but 1.0"), ("batch", 7, "a multiple")],
+)
+def test_numbers_that_no_step_can_take(tmp_path: Path, street: Path, name: str, value: float, words: str) -> None:
+    asked: dict[str, Any] = {"accumulate": 2, name: value}
+    start = tmp_path / "start.pt"
+    save_checkpoint(start, seeded_network())
+    with pytest.raises(ConfigurationError, match=words):
+        train(TrainArguments(target=(street,), out=tmp_path / "run", start=start, device="cpu", **asked))
+
+
+def test_another_batch_brings_its_schedule_and_says_so(
+    tmp_path: Path, street: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start, out = tmp_path / "start.pt", tmp_path / "run"
+    save_checkpoint(start, seeded_network())
+    arguments = TrainArguments(
+        target=(street,), out=out, start=start, steps=1, batch=2, accumulate=2, workers=0, device="cpu",
+        precision="float32", ema_decay=0.5,
+    )  # fmt: skip
+    train(arguments)
+    said = capsys.readouterr().out
+    assert "batch 2, where the recipe has 8: learning rate 0.000375 (the recipe's 0.0015), 1 steps (12000)" in said
+    assert "each batch is learned by 1 processes in 2 parts of 1 pictures" in said
+    assert "BatchNorm's statistics stay as they were stored; precision float32; device cpu" in said
+    recipe = read_checkpoint(out / "last.pt")["recipe"]
+    assert (recipe["batch"], recipe["steps"], recipe["warmup_steps"], recipe["ema_decay"]) == (2, 1, 800, 0.5)
+    with pytest.raises(DataError, match=r"another recipe \(learning_rate 0\.000375 there, 0\.5 here\)"):
+        train(replace(arguments, learning_rate=0.5))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from scene.errors import ConfigurationError
+from scene.errors import ConfigurationError, DataError
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from training.data.coco import CocoDataset
 from training.data.mixing import PasteSettings, SourceRule
@@ -179,3 +179,14 @@ def test_a_batch_moves_with_its_targets(pictures: AugmentedPictures) -> None:
     moved = batch.to(torch.device("meta"))
     assert moved.images.device.type == "meta"
     assert {field.device.type for target in moved.targets for field in target} == {"meta"}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_is_gone_is_one_sentence(tmp_path: Path, workers: int) -> None:
+    """From another process, too, whose traceback helps nobody."""
+    pictures = AugmentedPictures([dataset(tmp_path, 1)], None, RECIPE, SIZE, seed=1)
+    (tmp_path / "images" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"1\.png") as caught:
+        list(feed(pictures, 0, workers))
+    assert "\n" not in str(caught.value)
+    assert not str(caught.value).startswith("scene.errors")

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from model.masks import crop_window
 from model.outputs import YolactOutputs
 from model.yolact import Yolact
 from tests.model.tiny_network import TINY, seeded_network
-from training.losses import Losses, LossSettings, box_loss, losses, semantic_loss
+from training.losses import Losses, LossSettings, Part, box_loss, losses, semantic_loss
 from training.matching import BACKGROUND, Matches, Targets, match
 
 ANCHORS = make_anchors(TINY)
@@ -199,3 +200,32 @@ def test_a_few_masks_stand_for_all(network: Yolact, outputs: YolactOutputs) -> N
         ]
     for one, other in pairwise(found):
         assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_parts_of_a_batch_add_up_to_the_whole(network: Yolact, outputs: YolactOutputs, targets: list[Targets]) -> None:
+    """Also where one part has no object, and so no positives of its own."""
+    three = [*targets, truth([])]
+    matches = [match(ANCHORS, target) for target in three]
+    more = YolactOutputs(*(torch.cat([tensor, tensor[:1]]) for tensor in outputs))
+    with torch.no_grad():
+        whole = losses(network, more, ANCHORS, three, SETTINGS)
+        parts = []
+        for rows in (slice(0, 1), slice(1, 2), slice(2, 3)):
+            part = Part(matches[rows], positives=positives_of(three), pictures=3)
+            answers = YolactOutputs(*(tensor[rows] for tensor in more))
+            parts.append(losses(network, answers, ANCHORS, three[rows], SETTINGS, part=part))
+    for name, value in whole._asdict().items():
+        assert float(sum(getattr(part, name) for part in parts)) == pytest.approx(float(value), rel=1e-5), name
+
+
+def test_the_masks_drawn_follow_from_the_pictures_generator(network: Yolact, outputs: YolactOutputs) -> None:
+    targets, settings = [truth(OBJECTS[0])] * 2, replace(SETTINGS, masks_per_picture=1)
+
+    def drawn(*seeds: int) -> float:
+        part = replace(Part.whole(ANCHORS, targets), draws=[np.random.default_rng(seed) for seed in seeds])
+        torch.manual_seed(sum(seeds))
+        with torch.no_grad():
+            return float(losses(network, outputs, ANCHORS, targets, settings, part=part).mask)
+
+    assert drawn(1, 2) == drawn(1, 2)
+    assert len({drawn(1, seed) for seed in range(8)}) > 1

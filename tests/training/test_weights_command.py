@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from model.backbone_weights import backbone_tensors
-from model.config import PRESETS
+from model.config import PRESETS, YolactConfig
 from model.weight_file import WeightFile, read_state
 from scene.classes import COCO_CLASSES, STREET_CLASSES
 from streetmask.cli import main
 from tests.model.tiny_network import TINY, seeded_network
+from tests.training.one_step import imagenet_backbone
 from training.checkpoint import load_network, read_checkpoint, save_checkpoint, training_history
 
 COCO_TINY = replace(TINY, class_names=COCO_CLASSES)
@@ -34,13 +35,8 @@ def published(tmp_path: Path) -> Path:
 @pytest.fixture
 def imagenet(tmp_path: Path) -> Path:
     """The tiny backbone by torchvision's names, plain where ours is deformable."""
-    path, state = tmp_path / "resnet.pth", {"fc.weight": torch.ones(10, 64), "fc.bias": torch.ones(10)}
-    for name, tensor in seeded_network().backbone.state_dict().items():
-        if not name.endswith(("conv2.bias", "num_batches_tracked")) and "conv_offset_mask" not in name:
-            first, _, rest = name.partition(".")
-            stage, _, rest_of_it = rest.partition(".")
-            state[f"layer{int(stage) + 1}.{rest_of_it}" if first == "layers" else name] = tensor
-    torch.save(state, path)
+    path = tmp_path / "resnet.pth"
+    torch.save({"fc.weight": torch.ones(10, 64), "fc.bias": torch.ones(10)} | imagenet_backbone().state, path)
     return path
 
 
@@ -135,6 +131,35 @@ def test_convert_takes_names_and_pairs(published: Path, tmp_path: Path, capsys: 
     assert load_network(out).config.class_names == ("car", "van", "tree")
 
 
+@pytest.mark.parametrize("words", [["street", "rider=bicycle"], ["rider=bicycle", "street"]])
+def test_a_pair_counts_more_than_the_map_in_whatever_order(
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert run("convert", published, tmp_path / "mine.pt", "--preset", "street-tiny", "--class-map", *words) == 0
+    assert "rows of the background, person, rider from bicycle, car" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (TINY, "street-tiny,"),
+        (COCO_TINY, "tiny,"),
+        (replace(TINY, class_names=("a", "b")), "street-tiny with classes of its own,"),
+        (
+            replace(COCO_TINY, anchors=TINY.anchors.scaled(0.5), scoring="gated"),
+            "tiny with anchors of its own and classes read as gated,",
+        ),
+        (replace(TINY, size_hw=(32, 64)), "a network of its own configuration,"),
+    ],
+)
+def test_a_checkpoint_is_called_by_its_preset_and_what_is_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], config: YolactConfig, said: str
+) -> None:
+    save_checkpoint(tmp_path / "last.pt", seeded_network(config))
+    assert run("inspect", tmp_path / "last.pt") == 0
+    assert f"holds       checkpoint of StreetMask, {said}" in capsys.readouterr().out
+
+
 def test_convert_starts_class_layers_anew_by_the_seed(published: Path, tmp_path: Path) -> None:
     weights = []
     for seed in (1, 1, 2):
@@ -223,6 +248,7 @@ def test_convert_explains_what_a_backbone_needs(
         (["--classes", "a", "a"], "classes: expected every name once, but ('a', 'a') came"),
         (["--class-map", "rider"], "class_map: expected NAME=SOURCE or street, but 'rider' came"),
         (["--class-map", "rider=person"], "class_map: the network has no class rider"),
+        (["--class-map", "cat=dog", "cat=cow"], "class_map: expected one source for cat, but dog and cow came: leave"),
         (["--class-map", "person=human"], "class_map: the file has no class human"),
         (["--class-map", "street", "--reinitialise-classes"], "not both"),
     ],

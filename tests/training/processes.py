@@ -1,0 +1,110 @@
+"""Real processes of their own that train: forked from one that has loaded torch and done nothing with it."""
+
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Callable
+from io import BytesIO
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from model.yolact import Yolact
+from tests.model.tiny_network import TINY, seeded_network
+from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
+from training.class_losses import ClassLossSettings
+from training.data.coco import CocoDataset
+from training.distributed import joined_ranks
+from training.feed import AugmentedPictures
+from training.loop import RunSettings, Trainer
+from training.losses import LossSettings
+from training.recipes import Recipe
+
+RECIPE = Recipe(
+    steps=4,
+    batch=4,
+    learning_rate=2e-3,
+    warmup_steps=2,
+    clip_norm=10.0,
+    precision="float32",
+    losses=LossSettings(classes=ClassLossSettings("balanced-ohem"), masks_per_picture=2),
+)
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["tests.training.processes"])
+PATIENCE_S = 120.0
+
+
+def street(folder: Path, pictures: int = 3) -> CocoDataset:
+    """Pictures with a large and a small object each, the last with none."""
+    rows = []
+    for image_id in range(1, pictures):
+        rows.append(annotation(image_id, rle(rectangle(TINY.size_hw, (10, 8, 60 + image_id, 50))), category_id=3))
+        rows.append(annotation(image_id, rle(rectangle(TINY.size_hw, (90, 30, 110, 60))), category_id=1))
+    return CocoDataset(write_coco(folder, TINY.size_hw, pictures, rows))
+
+
+def train(folder: Path, data: Path, recipe: Recipe, trained: bool, **settings: Any) -> None:
+    """One process's part of a run, on one thread, with fresh weights or with such as have statistics."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    network = seeded_network() if trained else Yolact(TINY)
+    dataset = CocoDataset(data / "instances.json")
+    defaults: dict[str, Any] = {"workers": 0, "checkpoint_every": 0, "evaluate_every": 0, "report_every": 1000}
+    with joined_ranks("cpu") as ranks:
+        trainer = Trainer(network, recipe, RunSettings(folder, **(defaults | settings)), ranks)
+        list(trainer.run(AugmentedPictures([dataset], None, recipe, TINY.size_hw, seed=1), dataset))
+
+
+def train_and_die(checkpoint: int, *arguments: Any, **settings: Any) -> None:
+    """``train``, killed while that checkpoint, counted from 1, is written: half of it stands in a file by then."""
+    left, save = [checkpoint], torch.save
+
+    def dying_save(content: Any, stream: IO[bytes]) -> None:
+        left[0] -= 1
+        if left[0]:
+            save(content, stream)
+            return
+        whole = BytesIO()
+        save(content, whole)
+        stream.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+        stream.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.save = dying_save  # type: ignore[assignment]  # in this process only
+    train(*arguments, **settings)
+
+
+def train_as_rank(rank: int, count: int, port: int, *arguments: Any, **settings: Any) -> None:
+    """``train`` with what torchrun tells a process."""
+    os.environ.update(
+        RANK=f"{rank}", WORLD_SIZE=f"{count}", LOCAL_RANK=f"{rank}", MASTER_ADDR="127.0.0.1", MASTER_PORT=f"{port}"
+    )
+    train(*arguments, **settings)
+
+
+def start(function: Callable[..., None], *arguments: Any, **settings: Any) -> BaseProcess:
+    """A process that calls the function, one of a module."""
+    process = _PROCESSES.Process(target=function, args=arguments, kwargs=settings, daemon=True)
+    process.start()
+    return process
+
+
+def finish(*processes: BaseProcess) -> list[int | None]:
+    """Wait for them, and no longer than is reasonable; their exit codes."""
+    for process in processes:
+        process.join(PATIENCE_S)
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    return codes
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
