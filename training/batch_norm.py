@@ -20,7 +20,8 @@ class _Total(torch.autograd.Function):
     @staticmethod
     def forward(_ctx: object, tensor: Tensor) -> Tensor:
         total = tensor.clone()
-        dist.all_reduce(total)
+        if dist.is_initialized():
+            dist.all_reduce(total)
         return total
 
     @staticmethod
@@ -31,7 +32,8 @@ class _Total(torch.autograd.Function):
 class SharedBatchNorm2d(nn.BatchNorm2d):
     """Learns the statistics of all processes' pictures, as one process would of the whole batch.
 
-    As ``nn.SyncBatchNorm``, which is for GPUs only. Every process must hold maps of the same size.
+    As ``nn.SyncBatchNorm``, which is for GPUs only, but summed in float64: torch's own on a CPU, on channels_last maps,
+    is wrong by 1e-5 a layer, by which one process and two would differ. Every process must hold maps of the same size.
     """
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -40,8 +42,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         maps = x.float()
-        count = dist.get_world_size() * maps[:, 0].numel()
-        # In float64, as torch sums on a CPU, so that the sums' order hardly matters.
+        count = (dist.get_world_size() if dist.is_initialized() else 1) * maps[:, 0].numel()
         mean = (_over_all(maps.sum(dim=(0, 2, 3), dtype=torch.float64)) / count).float()
         centred = maps - mean[:, None, None]
         variance = (_over_all(centred.square().sum(dim=(0, 2, 3), dtype=torch.float64)) / count).float()
@@ -84,9 +85,12 @@ def to_training(network: Yolact, learn_statistics: bool) -> None:
         norm.train(learn_statistics and norm.weight.requires_grad)
 
 
-def share_statistics(network: Yolact, ranks: Ranks, device: torch.device) -> None:
-    """Have the network's norms learn from all processes' pictures, where there is more than one."""
-    if ranks.count == 1:
+def share_statistics(network: Yolact, recipe: Recipe, ranks: Ranks, device: torch.device) -> None:
+    """Have the network's norms learn from all processes' pictures, where there is more than one.
+
+    On a CPU in float32 also where there is one, so that many do the same; with halves that would gain nothing.
+    """
+    if ranks.count == 1 and (device.type != "cpu" or recipe.precision != "float32"):
         return
     kind = SharedBatchNorm2d if device.type == "cpu" else nn.SyncBatchNorm
     for name, norm in list(_norms(network)):

@@ -123,7 +123,7 @@ class Learner:
     def prepare(self, compiled: bool) -> None:
         """Before the first step: join BatchNorm's statistics, where they are learned; compile, if asked to."""
         if self.learns_statistics:
-            share_statistics(self.network, self.ranks, self.device)
+            share_statistics(self.network, self.recipe, self.ranks, self.device)
         if compiled:
             self.answer = torch.compile(self.network)
 

@@ -52,17 +52,20 @@ def test_statistics_of_a_frozen_part_are_not_learned() -> None:
     assert not any(norm.training for norm in norms(network))
 
 
-def test_alone_every_norm_stays_what_it_is() -> None:
+@pytest.mark.parametrize(("precision", "kind"), [("bfloat16", nn.BatchNorm2d), ("float32", SharedBatchNorm2d)])
+def test_alone_only_float32_is_worth_the_longer_sums(
+    precision: Literal["bfloat16", "float32"], kind: type[nn.Module]
+) -> None:
     network = seeded_network()
-    share_statistics(network, ALONE, CPU)
-    assert {type(norm) for norm in norms(network)} == {nn.BatchNorm2d}
+    share_statistics(network, Recipe(steps=1, precision=precision), ALONE, CPU)
+    assert {type(norm) for norm in norms(network)} == {kind}
 
 
 def test_a_network_whose_norms_are_shared_is_the_same_network() -> None:
     network = seeded_network()
     weight = network.get_parameter("backbone.bn1.weight")
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    share_statistics(network, Ranks(0, 2), CPU)
+    share_statistics(network, Recipe(steps=1), Ranks(0, 2), CPU)
     assert {type(norm) for norm in norms(network)} == {SharedBatchNorm2d}
     assert network.get_parameter("backbone.bn1.weight") is weight
     after = network.state_dict()
@@ -101,6 +104,14 @@ def compare_in_a_process(rank: int, port: int) -> None:
     theirs[0], theirs[1] = theirs[0][half], theirs[1][half]
     for mine, its in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, its, rtol=1e-4, atol=2e-5)
+
+
+def test_one_process_normalises_as_float64_does() -> None:
+    x, slopes = maps()
+    ours = normalised(SharedBatchNorm2d(3), x, slopes)
+    theirs = normalised(nn.BatchNorm2d(3).double(), x.double(), slopes.double())
+    for mine, its in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, its.float(), rtol=1e-4, atol=2e-5)
 
 
 def test_two_processes_normalise_as_one() -> None:
