@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.street_camera import NEAR, Camera, Points
-from training.data.street_ensemble import Pose
 from training.data.street_light import Light
 from training.data.street_mesh import LIT, TWO_SIDED, Mesh, MeshBuilder, shade
-from training.data.street_outlines import Bytes
+from training.data.street_outlines import Bytes, Outlines
 from training.data.street_painter import Painter
 from training.data.street_textures import FRONTS, asphalt, clouds, front, shining_front
 from training.data.street_world import House, World
@@ -63,11 +62,12 @@ def paint_ground(image: Bytes, camera: Camera, world: World, shadows: NDArray[np
     light = world.light
     level = light.ambient * 1.02 + light.direct * max(0.0, float(light.sun[2]))
     here = float(camera.position[1])
-    _strip(image, camera, (-_FAR, _FAR, here, here + _FAR), world.outside, level)
-    for strip in world.strips:
-        if strip.y1 > here and strip.y0 < here + _FAR:
-            box = (strip.x0, strip.x1, max(strip.y0, here), min(strip.y1, here + _FAR))
-            _strip(image, camera, box, strip.colour, level)
+    strips = [strip for strip in world.strips if strip.y1 > here and strip.y0 < here + _FAR]
+    boxes = [(strip.x0, strip.x1, max(strip.y0, here), min(strip.y1, here + _FAR)) for strip in strips]
+    outlines = camera.ground_polygons(_rectangles([(-_FAR, _FAR, here, here + _FAR), *boxes]))
+    for outline, colour in zip(outlines, [world.outside, *(strip.colour for strip in strips)], strict=True):
+        if outline is not None:
+            _strip(image, outline, np.clip(np.array(colour) * level, 0, 255).tolist())
     top = int(np.clip(camera.horizon_row() - wide * 0.02, 0, high - 2)) // 2 * 2
     gain, depth = _grain(camera, top, image.shape[:2])
     gain *= shadows[top // 2 :]
@@ -84,23 +84,18 @@ def _apply(rows: Bytes, gain: NDArray[np.float32], veil: NDArray[np.float32], sk
     cv2.add(rows, haze, dst=rows)
 
 
-def _strip(
-    image: Bytes,
-    camera: Camera,
-    box: tuple[float, float, float, float],
-    colour: tuple[float, float, float],
-    level: Points,
-) -> None:
-    x0, x1, y0, y1 = box
-    outline = camera.ground_polygon(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]))
-    if outline is None:
+def _rectangles(boxes: list[tuple[float, float, float, float]]) -> Points:
+    """Corners [n, 4, 2] of boxes (x0, x1, y0, y1)."""
+    x0, x1, y0, y1 = np.array(boxes).T
+    return np.stack([np.stack([x0, x1, x1, x0], axis=1), np.stack([y0, y0, y1, y1], axis=1)], axis=2)
+
+
+def _strip(image: Bytes, outline: Points, colour: list[float]) -> None:
+    (left, top), (right, bottom) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
+    if right < 0 or bottom < 0 or left > image.shape[1] or top > image.shape[0] or bottom - top < 0.15:
         return
-    low, high = outline.min(axis=0), outline.max(axis=0)
-    if high[0] < 0 or high[1] < 0 or low[0] > image.shape[1] or low[1] > image.shape[0] or high[1] - low[1] < 0.15:
-        return
-    shown = np.clip(np.array(colour) * level, 0, 255).tolist()
     corners = np.clip(outline, -3e6, 3e6)
-    cv2.fillPoly(image, [(corners * 16).astype(np.int32)], shown, cv2.LINE_AA, 4)
+    cv2.fillPoly(image, [(corners * 16).astype(np.int32)], colour, cv2.LINE_AA, 4)
 
 
 def _grain(camera: Camera, top: int, size_hw: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -124,23 +119,32 @@ def _grain(camera: Camera, top: int, size_hw: tuple[int, int]) -> tuple[NDArray[
 def _wrapped(places: NDArray[np.float32]) -> NDArray[np.float32]:
     """Texture places modulo the tile; several times as fast as ``fmod`` and exact for these sizes."""
     tile = np.float32(511)
-    rest = places - tile * np.floor(places / tile)
-    return np.asarray(np.where(rest < 0, rest + tile, rest), np.float32)
+    rest: NDArray[np.float32] = np.floor(places / tile)
+    rest *= tile
+    np.subtract(places, rest, out=rest)
+    rest[rest < 0] += tile
+    return rest
 
 
-def paint_house(painter: Painter, camera: Camera, house: House, light: Light) -> None:
-    """The wall along the street, the wall towards us, and the roof."""
-    here = float(camera.position[1])
+def front_start(house: House, camera: Camera) -> float | None:
+    """Where along the street the part of the house begins that can be painted; None if nothing can be."""
     reach = abs(house.x) * abs(float(camera.rotation[2, 0])) * 1.3
-    start = max(house.y0, here + 1.5 + reach)
-    if start >= house.y1 - 0.05:
-        return
+    start = max(house.y0, float(camera.position[1]) + 1.5 + reach)
+    return start if start < house.y1 - 0.05 else None
+
+
+def paint_house(
+    painter: Painter, camera: Camera, house: House, light: Light, start: float, roof: Outlines | None
+) -> None:
+    """The wall towards us, the roof, and the wall along the street from ``start`` on."""
+    here = float(camera.position[1])
     outer = house.x + house.side * house.reach
     if house.y0 > here + 2:
         across = ((house.x, house.y0), (outer, house.y0))
         edges = across if house.side > 0 else (across[1], across[0])
         _wall(painter, camera, edges, house, light, (0.0, -1.0), (0.0, 1.0), (house.front + 7) % FRONTS)
-    _roof(painter, house, start)
+    if roof is not None:
+        painter.outlines(roof, 0, house.front)
     share = (start - house.y0) / (house.y1 - house.y0)
     along = ((house.x, start), (house.x, house.y1))
     edges = along if house.side < 0 else (along[1], along[0])
@@ -170,14 +174,8 @@ def _wall(
     painter.warped(texture[part], camera.to_pixels(seen), seen[:, 2], tint, shining_front(number)[part])
 
 
-def _roof(painter: Painter, house: House, start: float) -> None:
-    if house.roof <= 0:
-        return
-    painter.mesh(_roof_mesh(house, start), Pose(0.0, 0.0, -np.pi / 2), 0, house.front)
-
-
 @lru_cache(maxsize=64)
-def _roof_mesh(house: House, start: float) -> Mesh:
+def roof(house: House, start: float) -> Mesh:
     """In world axes: a heading of minus a quarter turn maps object x to world x."""
     builder = MeshBuilder()
     x0, x1 = house.x - house.side * 0.3, house.x + house.side * house.reach * 0.5

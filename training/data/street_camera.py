@@ -4,6 +4,7 @@ World axes: x right across the street, y forward along it, z up; the ground is z
 Camera axes: x right, y down, z forward (depth).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import cos, sin
 
@@ -40,11 +41,20 @@ class Camera:
         pixels: Points = points[:, :2] * scale + np.asarray(self.centre_xy)
         return pixels
 
-    def ground_polygon(self, outline: Points) -> Points | None:
-        """Ground outline [n, 2] in metres to pixels [m, 2], cut at the near plane; None if nothing is left."""
-        flat = np.column_stack([outline, np.zeros(len(outline))])
-        kept = clip_near(self.to_camera(flat))
-        return self.to_pixels(kept) if len(kept) >= 3 else None
+    def ground_polygons(self, outlines: Points) -> Iterator[Points | None]:
+        """Ground outlines [n, k, 2] in metres to pixels [m, 2] each, cut at the near plane; None if nothing is left."""
+        number, corners, _ = outlines.shape
+        flat = np.concatenate([outlines, np.zeros((number, corners, 1))], axis=2)
+        seen = self.to_camera(flat.reshape(-1, 3))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pixels = self.to_pixels(seen).reshape(number, corners, 2)
+        seen = seen.reshape(number, corners, 3)
+        for index, nearest in enumerate(seen[:, :, 2].min(axis=1).tolist()):
+            if nearest >= NEAR:
+                yield pixels[index]
+                continue
+            kept = clip_near(seen[index])
+            yield self.to_pixels(kept) if len(kept) >= 3 else None
 
     def horizon_row(self) -> float:
         """The row of the horizon in the middle of the frame."""

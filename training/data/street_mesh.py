@@ -22,7 +22,7 @@ class Mesh:
     """Faces in painting order within each part.
 
     ``points`` [p, 3] and ``radii`` [p] metres; face f uses points ``starts[f]:starts[f + 1]``;
-    ``colours`` [f, 3] RGB 0-255, ``normals`` [f, 3], ``flags`` [f], ``parts`` [f];
+    ``colours`` [f, 3] RGB 0-255, ``normals`` [f, 3] (zero where round), ``flags`` [f], ``parts`` [f];
     ``layers`` [parts] (lower is painted first) and ``centres`` [parts, 3].
     """
 
@@ -113,15 +113,18 @@ class MeshBuilder:
     def build(self) -> Mesh:
         """The finished mesh."""
         points = np.array(self._points)
-        starts, parts = np.array(self._starts), np.array(self._parts)
+        starts, parts, flags = np.array(self._starts), np.array(self._parts), np.array(self._flags)
         insides = np.array(self._insides)
+        normals, flat = np.zeros((len(parts), 3)), np.flatnonzero(flags & ROUND == 0)
+        if len(flat):
+            normals[flat] = _normals(points, starts[flat], insides[parts[flat]])
         return Mesh(
             points=points,
             radii=np.array(self._radii),
             starts=starts,
             colours=np.array(self._colours),
-            normals=_normals(points, starts[:-1], insides[parts]),
-            flags=np.array(self._flags),
+            normals=normals,
+            flags=flags,
             parts=parts,
             layers=np.array(self._layers),
             centres=insides,
@@ -158,10 +161,9 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
 def _normals(
     points: NDArray[np.float64], firsts: NDArray[np.int64], insides: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    last = len(points) - 1
-    origin, one, two = points[firsts], points[np.minimum(firsts + 1, last)], points[np.minimum(firsts + 2, last)]
-    normals = np.cross(one - origin, two - origin)
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    normals = normals / np.maximum(lengths, 1e-9)
+    origin = points[firsts]
+    (ax, ay, az), (bx, by, bz) = (points[firsts + 1] - origin).T, (points[firsts + 2] - origin).T
+    x, y, z = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    normals = np.stack([x, y, z], axis=1) / np.maximum(np.sqrt(x * x + y * y + z * z), 1e-9)[:, None]
     outward = np.sum(normals * (origin - insides), axis=1, keepdims=True) >= 0
     return np.asarray(np.where(outward, normals, -normals), np.float64)

@@ -52,19 +52,20 @@ class Outlines:
 
     def fill(self, canvas: Bytes, ghost: Bytes | None) -> None:
         """Paint into ``canvas`` uint8 RGBA [h, w, 4], the zoomed box; ghosts go into ``ghost`` uint8 [h, w] instead."""
-        for face, flag in enumerate(self.flags):
-            start, stop = self.starts[face], self.starts[face + 1]
+        corners, starts = self.corners, self.starts
+        for face, (flag, colour) in enumerate(zip(self.flags, self.colours, strict=True)):
+            start, stop = starts[face], starts[face + 1]
             if flag & ROUND:
-                first = self.balls[face]
-                self._fill_round(canvas, face, slice(first, first + stop - start))
+                self._fill_round(canvas, face, stop - start, colour)
             elif flag & GHOST and ghost is not None:
-                cv2.fillPoly(ghost, [self.corners[start:stop]], 255, shift=_SHIFT)
+                cv2.fillPoly(ghost, [corners[start:stop]], 255, shift=_SHIFT)
             else:
-                cv2.fillPoly(canvas, [self.corners[start:stop]], self.colours[face], shift=_SHIFT)
+                cv2.fillPoly(canvas, [corners[start:stop]], colour, shift=_SHIFT)
 
-    def _fill_round(self, canvas: Bytes, face: int, circles: slice) -> None:
-        """The hull of some circles; a brighter core above the darker rim makes it look round."""
-        red, green, blue, _ = self.colours[face]
+    def _fill_round(self, canvas: Bytes, face: int, count: int, colour: list[float]) -> None:
+        """The hull of ``count`` circles; a brighter core above the darker rim makes it look round."""
+        red, green, blue, _ = colour
+        circles = slice(self.balls[face], self.balls[face] + count)
         rim = cv2.convexHull(self.rims[circles].reshape(-1, 2))
         cv2.fillConvexPoly(canvas, rim, (red * 0.86, green * 0.86, blue * 0.86, 255.0), shift=_SHIFT)
         if self.large[face]:

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from training.data.street_backdrop import paint_ground, paint_house, paint_sky
+from training.data.street_backdrop import front_start, paint_ground, paint_house, paint_sky, roof
 from training.data.street_camera import Camera, Points, look, turn
 from training.data.street_depths import Depths
 from training.data.street_ensemble import Ensemble, Pose
@@ -16,7 +16,7 @@ from training.data.street_outlines import Outlines
 from training.data.street_painter import Painter
 from training.data.street_shadows import Shadows
 from training.data.street_textures import TREES, tree
-from training.data.street_world import Actor, House, World
+from training.data.street_world import Actor, World
 
 _Placed = tuple[Actor, Pose]
 _SIGHT = 150.0
@@ -72,9 +72,7 @@ def render(
     shadows = Shadows(camera, world.light)
     seen = list(_in_view(world.actors, seconds, camera))
     drawables = _trees(seen, shadows) + _solids(seen, seconds, painter, shadows)
-    for house in _near_houses(world, camera):
-        shadows.house(house)
-        drawables.append(_house(house, camera, world))
+    drawables += _houses(world, painter, shadows)
     paint_sky(image, camera, replace(world, light=sky) if sky else world)
     paint_ground(image, camera, world, shadows.left())
     lows, highs = np.array([d.low for d in drawables]), np.array([d.high for d in drawables])
@@ -104,15 +102,24 @@ def painting_order(lows: Points, highs: Points, eye: Points) -> list[int]:
     return order
 
 
-def _near_houses(world: World, camera: Camera) -> list[House]:
+def _houses(world: World, painter: Painter, shadows: Shadows) -> list[_Drawable]:
+    camera = painter.camera
     here = float(camera.position[1])
-    return [house for house in world.houses if house.y1 > here + 2 and house.y0 < here + _SIGHT + 40]
-
-
-def _house(house: House, camera: Camera, world: World) -> _Drawable:
-    low, high = sorted((house.x, house.x + house.side * house.reach))
-    paint = partial(paint_house, camera=camera, house=house, light=world.light)
-    return _Drawable((low, house.y0), (high, house.y1), paint)
+    near = [house for house in world.houses if house.y1 > here + 2 and house.y0 < here + _SIGHT + 40]
+    for house in near:
+        shadows.house(house)
+    shown = [(house, start) for house in near if (start := front_start(house, camera)) is not None]
+    tiled = [(house, roof(house, start)) for house, start in shown if house.roof > 0]
+    ensemble = Ensemble([mesh for _, mesh in tiled], [Pose(0.0, 0.0, -np.pi / 2)] * len(tiled))
+    roofs = dict(zip([house for house, _ in tiled], painter.project(ensemble), strict=True))
+    return [
+        _Drawable(
+            (min(house.x, house.x + house.side * house.reach), house.y0),
+            (max(house.x, house.x + house.side * house.reach), house.y1),
+            partial(paint_house, camera=camera, house=house, light=world.light, start=start, roof=roofs.get(house)),
+        )
+        for house, start in shown
+    ]
 
 
 def _trees(seen: list[_Placed], shadows: Shadows) -> list[_Drawable]:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.street_camera import NEAR, Camera, Points, clip_near
+from training.data.street_camera import NEAR, Camera, Points
 from training.data.street_ensemble import Ensemble
 from training.data.street_light import Light
 from training.data.street_mesh import Mesh
@@ -87,11 +87,7 @@ class Shadows:
 
     def _polygons(self, canvas: NDArray[np.uint8], outlines: Points) -> None:
         """Fill ground outlines [n, k, 2] in metres, cut at the near plane."""
-        number, corners, _ = outlines.shape
-        flat = np.concatenate([outlines, np.zeros((number, corners, 1))], axis=2)
-        seen = self._camera.to_camera(flat.reshape(-1, 3)).reshape(number, corners, 3)
-        for depths, outline in zip(seen[:, :, 2].min(axis=1).tolist(), seen, strict=True):
-            kept = outline if depths >= NEAR else clip_near(outline)
-            if len(kept) >= 3:
-                shown = np.clip(self._camera.to_pixels(kept), -20000, 20000) * 8
-                cv2.fillPoly(canvas, [shown.astype(np.int32)], 255, shift=4)
+        for outline in self._camera.ground_polygons(outlines):
+            if outline is not None:
+                shown = (np.clip(outline, -20000, 20000) * 8).astype(np.int32)
+                cv2.fillPoly(canvas, [shown], 255, shift=4)
