@@ -15,7 +15,7 @@ from training.batch_norm import statistics
 from training.checkpoint import load_network, read_checkpoint
 from training.class_losses import ClassLossSettings
 from training.data.coco import CocoDataset
-from training.evaluate import Evaluation, Predict, evaluate
+from training.evaluate import Evaluation, evaluate
 from training.feed import AugmentedPictures, Batch, feed
 from training.loop import BEST, LAST, RunSettings, Trainer, pick_device
 from training.losses import LossSettings
