@@ -246,11 +246,15 @@ def _own_gpu(ranks: Ranks) -> torch.device:
 
 
 def _difference(theirs: Any, ours: Any) -> str:
-    """In what they differ, in brackets where it can be told in a few words; nothing if they are the same."""
+    """In what they differ, in brackets where it can be told in a few words; nothing if they are the same.
+
+    Fields that one of them lacks are passed over: checkpoints are older or newer than the program.
+    """
     if not isinstance(ours, dict) or not isinstance(theirs, dict):
         return "" if theirs == ours else f" ({theirs} there, {ours} here)"
-    names = [name for name in {**theirs, **ours} if name not in _FREE and theirs.get(name) != ours.get(name)]
-    plain = [name for name in names if not isinstance(ours.get(name), dict | list | tuple)]
-    told = [f"{name} {theirs.get(name)} there, {ours.get(name)} here" for name in plain]
-    told += [name for name in names if name not in plain]
-    return f" ({'; '.join(told)})" if names else ""
+    both = [name for name in ours if name in theirs and name not in _FREE]
+    unlike = [name for name in both if _difference(theirs[name], ours[name])]
+    plain = [name for name in unlike if not isinstance(ours[name], dict | list | tuple)]
+    told = [f"{name} {theirs[name]} there, {ours[name]} here" for name in plain]
+    told += [name for name in unlike if name not in plain]
+    return f" ({'; '.join(told)})" if told else ""

@@ -37,6 +37,7 @@ class RunLog:
         with writing(path):
             keep_until(path, step, evaluated)
             self._stream = path.open("ab", buffering=0)  # a line is one write: no half of it, and none held back
+        with writing(folder / EVENTS):
             self._writer = SummaryWriter(folder / EVENTS, purge_step=step + 1)
         self._progress = _progress()
         self._bar = self._progress.add_task("training", total=steps, completed=step, told="")

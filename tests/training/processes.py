@@ -19,6 +19,7 @@ from training.class_losses import ClassLossSettings
 from training.data.coco import CocoDataset
 from training.distributed import joined_ranks
 from training.feed import AugmentedPictures
+from training.freezing import freeze
 from training.loop import RunSettings, Trainer
 from training.losses import LossSettings
 from training.recipes import Recipe
@@ -52,6 +53,7 @@ def train(folder: Path, data: Path, recipe: Recipe, trained: bool, **settings: A
     torch.set_num_threads(1)
     torch.manual_seed(0)
     network = seeded_network() if trained else Yolact(TINY)
+    freeze(network, recipe.trains)
     dataset = CocoDataset(data / "instances.json")
     defaults: dict[str, Any] = {"workers": 0, "checkpoint_every": 0, "evaluate_every": 0, "report_every": 1000}
     with joined_ranks("cpu") as ranks:

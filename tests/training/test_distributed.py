@@ -10,13 +10,13 @@ from torch import nn
 
 from model.yolact import Yolact
 from scene.errors import ConfigurationError
-from tests.model.tiny_network import TINY
+from tests.model.tiny_network import TINY, seeded_network
 from tests.training.processes import RECIPE, finish, free_port, start, street, train, train_and_die, train_as_rank
 from training.checkpoint import read_checkpoint
 from training.distributed import ALONE, Ranks, joined_ranks
 from training.feed import AugmentedPictures, feed
 from training.loop import LAST
-from training.recipes import Recipe
+from training.recipes import HEAD, Recipe
 from training.step import Learner
 
 TERMS = ("box", "classes", "mask", "semantic", "rescoring", "total")
@@ -64,10 +64,11 @@ def test_processes_see_the_pictures_that_one_would(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("trained", "recipe"),
     [
-        # Two steps: where statistics of 4 pictures are learned, a millionth on the weights of one process alone moves
-        # its gradient by a thousandth after five.
+        # Two steps: where statistics of 4 pictures are learned, a ten-millionth on the weights of one process alone
+        # moves its gradient by a thousandth after five.
         pytest.param(False, replace(RECIPE, steps=2, learning_rate=5e-4), id="statistics learned"),
         pytest.param(True, replace(RECIPE, accumulate=2, optimiser="adamw", ema_decay=0.9), id="stored, in parts"),
+        pytest.param(True, replace(RECIPE, trains=HEAD, weight_decay=0.1), id="partly frozen"),
     ],
 )
 def test_two_processes_with_half_the_batch_are_as_one(tmp_path: Path, trained: bool, recipe: Recipe) -> None:
@@ -84,7 +85,10 @@ def test_two_processes_with_half_the_batch_are_as_one(tmp_path: Path, trained: b
     left, right = (read_checkpoint(folder / LAST) for folder in (together, alone))
     assert left["learns_statistics"] is right["learns_statistics"] is not trained
     assert torch.equal(left["class_counts"], right["class_counts"])
+    start_state = seeded_network().state_dict()
     for name, tensor in left["model"].items():
+        if recipe.trains and not name.startswith(recipe.trains):
+            assert torch.equal(tensor, start_state[name]), f"{name} is frozen"
         torch.testing.assert_close(tensor, right["model"][name], rtol=1e-3, atol=1e-5, msg=name)
 
 

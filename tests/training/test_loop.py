@@ -176,6 +176,18 @@ def test_without_a_held_out_split_nothing_is_evaluated(tmp_path: Path, street: C
     assert read_checkpoint(tmp_path / LAST)["step"] == 1
 
 
+def test_a_checkpoint_that_knows_fewer_fields_is_taken_up(tmp_path: Path, street: CocoDataset) -> None:
+    """As one of an older program."""
+    run(trainer(tmp_path), street)
+    content = read_checkpoint(tmp_path / LAST)
+    del content["recipe"]["batch_norm"], content["recipe"]["losses"]["classes"]["beta"]
+    torch.save(content, tmp_path / LAST)
+    assert run(trainer(tmp_path), street) == []
+    del content["recipe"]
+    torch.save(content, tmp_path / LAST)
+    assert run(trainer(tmp_path), street) == []
+
+
 @pytest.mark.parametrize(
     ("layer", "named"), [("backbone.conv1.weight", "the network's answer"), ("semantic_seg_conv.bias", "the loss")]
 )
