@@ -32,12 +32,15 @@ bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: under ten min
 		--rounds 60 --out runs/bench/engine.json
 	$(BENCH) engine yolact-plus-resnet50 street-yolact-plus-resnet50 --engines torch-plain torch torch-bfloat16 \
 		--instances 20 --rounds 10 --frame-count 6 --base yolact-plus-resnet50/torch --out runs/bench/published.json
+	$(BENCH) engine $(BENCH_MODEL)/checkpoint.pt --engines onnxruntime onnxruntime-int8 --rounds 60 \
+		--out runs/bench/int8.json
 	$(BENCH) accuracy $(BENCH_MODEL) --engines onnxruntime torch torch-bfloat16 --data unseen-100=$(BENCH_DATA) \
 		--out runs/bench/accuracy.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 1.5 --sweep --out runs/bench/serve.json
-	$(BENCH) train street-yolact-plus-resnet50 --batch 2 --rounds 8 --warmup 1 --out runs/bench/train.json
-	$(BENCH) table runs/bench/engine.json runs/bench/published.json runs/bench/accuracy.json runs/bench/serve.json \
-		runs/bench/train.json
+	$(BENCH) train street-yolact-plus-resnet50 --batch 2 --rounds 4 --warmup 1 --windows 4 --fed-steps 4 \
+		--out runs/bench/train.json
+	$(BENCH) table runs/bench/engine.json runs/bench/int8.json runs/bench/published.json runs/bench/accuracy.json \
+		runs/bench/serve.json runs/bench/train.json
 
 check: $(VENV)/installed  ## style, types, direction of imports, generated code
 	$(VENV)/bin/ruff check .

@@ -6,7 +6,7 @@ ONNX Runtime's kernels multiply fastest on a CPU. Decoding, suppression, masks a
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +128,8 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(logging.ERROR)
     onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
     try:
-        yield
+        with redirect_stdout(None):
+            yield
     finally:
         onnxruntime.set_default_logger_severity(_WARNINGS)
         logger.setLevel(level)

@@ -72,7 +72,7 @@ def test_no_target_and_no_picture_are_told(tmp_path: Path, capsys: pytest.Captur
     assert main(["accuracy", "nowhere", "--data", str(empty)]) == 1
     assert f"bench: {empty}" in capsys.readouterr().err
     assert main(["accuracy", "street-nano", "--data", str(tmp_path / "none.json")]) == 1
-    assert "expected a COCO JSON" in capsys.readouterr().err
+    assert "expected a data set" in capsys.readouterr().err
 
 
 def test_weights_that_are_seeded_by_name_have_no_accuracy(
