@@ -59,7 +59,7 @@ def _run(work: Callable[..., None], connection: Connection, arguments: tuple[Any
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         work(connection, *arguments)
-    except EOFError:  # the parent is gone
+    except (EOFError, BrokenPipeError):  # the parent is gone
         return
     except Exception as error:  # whatever an engine raises: the parent says it in one sentence
         connection.send(_sentence(error))
