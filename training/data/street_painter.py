@@ -10,7 +10,7 @@ from training.data.street_camera import Camera, Points
 from training.data.street_depths import Depths
 from training.data.street_ensemble import Ensemble, Pose
 from training.data.street_light import Light
-from training.data.street_mesh import GHOST, Mesh
+from training.data.street_mesh import Mesh
 from training.data.street_outlines import Box, Bytes, Outlines, frame_box, project
 from training.data.street_textures import blotches
 
@@ -137,7 +137,7 @@ def _filled(outlines: Outlines) -> tuple[Bytes, Bytes | None]:
     x0, y0, x1, y1 = outlines.box_xyxy
     wide, high = x1 - x0, y1 - y0
     canvas = np.zeros((high * outlines.zoom, wide * outlines.zoom, 4), np.uint8)
-    ghost = np.zeros(canvas.shape[:2], np.uint8) if any(flag & GHOST for flag in outlines.flags) else None
+    ghost = np.zeros(canvas.shape[:2], np.uint8) if outlines.haunted else None
     outlines.fill(canvas, ghost)
     return resized(canvas, (wide, high)), None if ghost is None else resized(ghost, (wide, high))
 
@@ -166,4 +166,9 @@ def _shrunk(texture: Bytes, corners: Points) -> Bytes:
 
 def resized(picture: Bytes, size_wh: tuple[int, int]) -> Bytes:
     """The picture made smaller by averaging; ``size_wh`` in pixels."""
-    return np.asarray(cv2.resize(picture, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    whole = picture.shape[1] % size_wh[0] == 0 and picture.shape[0] % size_wh[1] == 0
+    if whole or picture.ndim == 2:
+        return np.asarray(cv2.resize(picture, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    # OpenCV averages parts of pixels faster where they are floats already, to the same bytes.
+    means = cv2.resize(picture.astype(np.float32), size_wh, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.convertScaleAbs(means), np.uint8)

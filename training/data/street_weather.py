@@ -36,6 +36,8 @@ class Weather:
 
 def draw_weather(seed: tuple[int, ...], condition: Condition, world: World) -> Weather:
     """The weather of this seed; each part is drawn by itself, so that it is the same whatever it comes with."""
+    if not condition.parts:
+        return Weather(seed)
     night, rain, motion, jpeg = (np.random.default_rng([*seed, part]) for part in range(4))
     evening = draw_dusk(night) if DUSK in condition else draw_night(night) if NIGHT in condition else None
     return Weather(

@@ -101,7 +101,8 @@ def scene(seed: int, settings: SceneSettings = SceneSettings()) -> StreetScene:
 
 def condition(seed: int, settings: SceneSettings) -> Condition:
     """The condition under which the scene or clip of this seed is seen."""
-    return draw_condition(_generator(seed, 3), settings.conditions)
+    mix = settings.conditions
+    return mix[0][0] if len(mix) == 1 else draw_condition(_generator(seed, 3), mix)
 
 
 def _photograph(
