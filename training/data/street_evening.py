@@ -120,7 +120,8 @@ def _lit(image: Bytes, shine: Bytes, depths: Depths, evening: Evening, lamps: Po
     lit = cv2.multiply(image, cv2.resize(_illumination(depths, evening, lamps) * air, size), dtype=cv2.CV_32F)
     lit = cv2.add(lit, cv2.resize(veil, size))
     windows = cv2.convertScaleAbs(shine, alpha=evening.windows)
-    shown = cv2.convertScaleAbs(cv2.add(lit, windows, dtype=cv2.CV_32F))
+    shown = cv2.convertScaleAbs(lit)
+    shown = cv2.add(shown, windows, shown, depths.on_wall.astype(np.uint8))
     open_sky = depths.in_sky.astype(np.uint8)
     if evening.sky.sky_low.max() < 80:
         # Pixels at an edge hold some of what stands before the sky, in daylight's colours: a bright rim at night.

@@ -26,8 +26,8 @@ class Silhouette:
 class Painter:
     """One frame in the making: ``image`` uint8 RGB [h, w, 3] and ``owners`` int32 [h, w] (0 is nobody).
 
-    Where ``depths`` are asked for, they are kept up to what is painted, and so is ``shine`` uint8 RGB [h, w, 3], the
-    light that windows would give off.
+    Where ``depths`` are asked for, they are kept up to what is painted; ``shine`` uint8 RGB [h, w, 3] is then the light
+    that windows give off, right where ``depths.on_wall``.
     """
 
     def __init__(self, image: Bytes, camera: Camera, light: Light, depths: Depths | None = None) -> None:
@@ -125,8 +125,6 @@ class Painter:
         cv2.add(shown, cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB), dst=under)
         mask: NDArray[np.bool_] = (alpha if ghost is None else cv2.max(alpha, ghost)) >= 128
         self.owners[y0:y1, x0:x1][mask] = owner
-        if self.shine is not None:
-            self.shine[y0:y1, x0:x1][mask] = 0
         if owner:
             self.silhouettes.setdefault(owner, []).append(Silhouette(box, mask))
         return mask
