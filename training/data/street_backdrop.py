@@ -171,7 +171,8 @@ def _wall(
     wide = texture.shape[1]
     part = np.s_[:, int(cut[0] * wide) : max(int(cut[1] * wide), int(cut[0] * wide) + 1)]
     tint = light.shades(np.array([[normal[0], normal[1], 0.0]]), light.sun)[0] * np.array(house.tint)
-    painter.warped(texture[part], camera.to_pixels(seen), seen[:, 2], tint, shining_front(number)[part])
+    shine = None if painter.shine is None else shining_front(number)[part]
+    painter.warped(texture[part], camera.to_pixels(seen), seen[:, 2], tint, shine)
 
 
 @lru_cache(maxsize=64)

@@ -96,13 +96,15 @@ def _lamp_colour(rng: np.random.Generator) -> Rgb:
 
 
 def light_up(painter: Painter, world: World, seconds: float, evening: Evening, rng: np.random.Generator) -> Bytes:
-    """The picture [h, w, 3] at this hour of a street that was painted in ``EVEN`` light, with depths.
+    """The picture [h, w, 3] at this hour of a street that was painted in ``EVEN`` light, with depths and shine.
 
     Raises ``ValueError`` if it was painted without them.
     """
     depths, shine = painter.depths, painter.shine
     if depths is None or shine is None:
-        raise ValueError("expected a painter that keeps depths, got one without; render with depths=True")
+        raise ValueError(
+            "expected a painter that keeps depths and shine, got one without; render with a sky and depths"
+        )
     lamps = street_lamps(world, seconds, painter.camera, rng) if evening.lamps.max() > 0.1 else np.zeros((0, 3))
     lit = _lit(painter.image, shine, depths, evening, lamps)
     lights = [

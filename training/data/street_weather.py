@@ -68,7 +68,8 @@ def _seen(world: World, seconds: float, size_hw: tuple[int, int], weather: Weath
     evening, rain, motion = weather.evening, weather.rain, weather.motion
     light = EVEN if evening else rain.light if rain else world.light
     world = replace(world, light=light)
-    painter = render(world, seconds, size_hw, evening.sky if evening else None, depths=True)
+    deep = evening is not None or rain is not None or motion is not None
+    painter = render(world, seconds, size_hw, evening.sky if evening else None, depths=deep)
     depths, image = painter.depths, painter.image
     if depths is None:
         return painter, image
