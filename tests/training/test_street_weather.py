@@ -13,6 +13,7 @@ import pytest
 from training.command import describe
 from training.data.coco import CocoDataset
 from training.data.street_conditions import NAMES, mix_of
+from training.data.street_depths import rays
 from training.data.street_render import render
 from training.data.street_scenes import draw_world
 from training.data.synthetic import SceneSettings, StreetScene, clip, scene, scene_seed, write_dataset
@@ -154,7 +155,7 @@ def test_depths_are_the_grounds_and_of_what_stands_on_it() -> None:
     assert (depths.metres[painter.owners > 0] < 150).all()
     assert depths.in_sky[:8].mean() > 0.2
     lowest = depths.ground[-1, 128] / world.drive.height
-    downward = -depths.rays[2, -1, 128]
+    downward = -rays(depths.camera, 1)[2][-1, 128]
     assert lowest == pytest.approx(1 / downward, rel=1e-4)
 
 

@@ -21,6 +21,7 @@ from scene.errors import ConfigurationError, DataError
 from training.data.street_camera import Camera, look
 from training.data.street_ensemble import Ensemble, Pose
 from training.data.street_light import draw_light
+from training.data.street_mesh import Mesh
 from training.data.street_outlines import project
 from training.data.street_painter import Painter
 from training.data.street_props import prop
@@ -88,6 +89,11 @@ def test_impossible_frame_size_is_refused(height: int, width: int, field: str) -
     with pytest.raises(ConfigurationError) as caught:
         SceneSettings(height, width)
     assert caught.value.field == field
+
+
+def test_settings_without_a_condition_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="conditions: expected at least one"):
+        SceneSettings(conditions=())
 
 
 @pytest.mark.parametrize(("seconds", "fps"), [(0.0, 25.0), (1.0, 0.0), (-1.0, 25.0), (float("nan"), 25.0)])
@@ -211,11 +217,17 @@ def street_camera() -> Camera:
     return Camera(np.array([0.0, 0.0, 1.5]), look(0.0, 0.0, 0.0), 300.0, (256.0, 128.0), (256, 512))
 
 
+def paint(painter: Painter, mesh: Mesh, pose: Pose, owner: int, grain: int) -> None:
+    for outlines in painter.project(Ensemble([mesh], [pose])):
+        if outlines is not None:
+            painter.outlines(outlines, owner, grain)
+
+
 def test_distractors_are_painted_and_own_no_pixel() -> None:
     painter = Painter(np.zeros((256, 512, 3), np.uint8), street_camera(), draw_light(np.random.default_rng(1)))
     for column, kind in enumerate(("sign", "lamp", "bin", "bench", "billboard", "trailer", "rail", "gantry")):
         before = painter.image.copy()
-        painter.mesh(prop(kind, 3), Pose(-7.0 + 2 * column, 14.0, 0.3), 0, 0)
+        paint(painter, prop(kind, 3), Pose(-7.0 + 2 * column, 14.0, 0.3), 0, 0)
         assert (painter.image != before).any(), kind
     assert not painter.silhouettes
     assert not painter.owners.any()
@@ -235,9 +247,9 @@ def test_scenes_hold_distractors_besides_the_labelled() -> None:
 
 def test_nearer_object_hides_the_farther_one() -> None:
     painter = Painter(np.zeros((256, 512, 3), np.uint8), street_camera(), draw_light(np.random.default_rng(1)))
-    painter.mesh(car(4), Pose(0.0, 20.0, 0.0), 1, 0)
+    paint(painter, car(4), Pose(0.0, 20.0, 0.0), 1, 0)
     alone = int((painter.owners == 1).sum())
-    painter.mesh(car(9), Pose(0.6, 12.0, 0.0), 2, 0)
+    paint(painter, car(9), Pose(0.6, 12.0, 0.0), 2, 0)
     left = int((painter.owners == 1).sum())
     assert 0 < left < alone
     assert int(painter.silhouettes[1][0].mask.sum()) == alone
@@ -259,9 +271,9 @@ def test_cars_stand_on_the_ground_below_the_horizon(y: float, x: float, heading:
 
 def test_object_behind_the_lens_is_not_painted_and_one_beside_it_is_cut() -> None:
     painter = Painter(np.zeros((256, 512, 3), np.uint8), street_camera(), draw_light(np.random.default_rng(1)))
-    painter.mesh(car(2), Pose(0.0, -9.0, 0.0), 1, 0)
+    paint(painter, car(2), Pose(0.0, -9.0, 0.0), 1, 0)
     assert not painter.owners.any()
-    painter.mesh(car(2), Pose(-2.2, 1.5, 0.0), 1, 0)
+    paint(painter, car(2), Pose(-2.2, 1.5, 0.0), 1, 0)
     rows, columns = np.nonzero(painter.owners == 1)
     assert len(rows) and columns.max() < 256
 

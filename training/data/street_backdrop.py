@@ -94,8 +94,8 @@ def _strip(image: Bytes, outline: Points, colour: list[float]) -> None:
     (left, top), (right, bottom) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
     if right < 0 or bottom < 0 or left > image.shape[1] or top > image.shape[0] or bottom - top < 0.15:
         return
-    corners = np.clip(outline, -3e6, 3e6)
-    cv2.fillPoly(image, [(corners * 16).astype(np.int32)], colour, cv2.LINE_AA, 4)
+    corners = np.minimum(np.maximum(outline, -3e6), 3e6) * 16
+    cv2.fillPoly(image, [corners.astype(np.int32)], colour, cv2.LINE_AA, 4)
 
 
 def _grain(camera: Camera, top: int, size_hw: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -171,7 +171,8 @@ def _wall(
     wide = texture.shape[1]
     part = np.s_[:, int(cut[0] * wide) : max(int(cut[1] * wide), int(cut[0] * wide) + 1)]
     tint = light.shades(np.array([[normal[0], normal[1], 0.0]]), light.sun)[0] * np.array(house.tint)
-    painter.warped(texture[part], camera.to_pixels(seen), seen[:, 2], tint, shining_front(number)[part])
+    shine = None if painter.shine is None else shining_front(number)[part]
+    painter.warped(texture[part], camera.to_pixels(seen), seen[:, 2], tint, shine)
 
 
 @lru_cache(maxsize=64)

@@ -11,15 +11,18 @@ SKY = np.float32(1e4)
 
 
 class Depths:
-    """``metres`` float32 [h, w] along the camera's axis, first of the bare ground, then of what is painted on it."""
+    """``metres`` float32 [h, w] along the camera's axis, first of the bare ground, then of what is painted on it.
+
+    ``ground`` stays the bare ground's.
+    """
 
     def __init__(self, camera: Camera) -> None:
         self.camera = camera
-        self.rays = rays(camera)
-        fall = self.rays[2]
+        fall = rays(camera, 1)[2]
         self.ground: Metres = np.where(fall < -1e-4, -np.float32(camera.position[2]) / np.minimum(fall, -1e-4), SKY)
         np.minimum(self.ground, SKY, out=self.ground)
         self.metres = self.ground.copy()
+        self._walls = np.zeros_like(self.ground)
 
     def flat(self, mask: NDArray[np.bool_], box_xyxy: tuple[int, int, int, int], depth: float) -> None:
         """Something painted where ``mask`` [box] says so, all of it this far away."""
@@ -34,12 +37,15 @@ class Depths:
         across, down, there = np.linalg.solve(np.column_stack([corners, np.ones(3)]), 1 / depths)
         x, y = np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32)
         inverse = x * np.float32(across) + (y * np.float32(down) + np.float32(there))[:, None]
-        self.metres[y0:y1, x0:x1][mask] = (1 / np.maximum(inverse, 1e-4))[mask]
+        depths = (1 / np.maximum(inverse, 1e-4))[mask]
+        self.metres[y0:y1, x0:x1][mask] = depths
+        self._walls[y0:y1, x0:x1][mask] = depths
 
-    def places(self) -> NDArray[np.float32]:
-        """World metres float32 [3, h / 2, w / 2] of what every second pixel shows."""
-        metres, ahead = self.metres[::2, ::2], self.rays[:, ::2, ::2]
-        return np.asarray(ahead * metres + self.camera.position.astype(np.float32)[:, None, None], np.float32)
+    def places(self) -> tuple[Metres, Metres, Metres]:
+        """World x, y and z in metres, float32 [h / 2, w / 2] each, of what every second pixel shows."""
+        metres, here = self.metres[::2, ::2], self.camera.position.astype(np.float32)
+        x, y, z = (ahead * metres + place for ahead, place in zip(rays(self.camera, 2), here, strict=True))
+        return x, y, z
 
     @property
     def on_ground(self) -> NDArray[np.bool_]:
@@ -47,15 +53,24 @@ class Depths:
         return np.asarray((self.metres == self.ground) & (self.ground < SKY), np.bool_)
 
     @property
+    def on_wall(self) -> NDArray[np.bool_]:
+        """Whether a pixel [h, w] shows a wall, with nothing before it."""
+        return np.asarray(self.metres == self._walls, np.bool_)
+
+    @property
     def in_sky(self) -> NDArray[np.bool_]:
         """Whether a pixel [h, w] shows the sky or the skyline."""
         return self.metres >= SKY
 
 
-def rays(camera: Camera) -> NDArray[np.float32]:
-    """For each pixel the world direction float32 [3, h, w] whose part along the camera's axis is one metre."""
+def rays(camera: Camera, step: int) -> tuple[Metres, Metres, Metres]:
+    """World x, y and z of the directions, one metre long along the camera's axis, of every ``step``-th pixel.
+
+    They are float32, of shapes that broadcast to [h / step, w / step].
+    """
     high, wide = camera.size_hw
-    right = ((np.arange(wide, dtype=np.float32) + 0.5 - camera.centre_xy[0]) / camera.focal)[None]
-    down = ((np.arange(high, dtype=np.float32) + 0.5 - camera.centre_xy[1]) / camera.focal)[:, None]
+    right = ((np.arange(0, wide, step, dtype=np.float32) + 0.5 - camera.centre_xy[0]) / camera.focal)[None]
+    down = ((np.arange(0, high, step, dtype=np.float32) + 0.5 - camera.centre_xy[1]) / camera.focal)[:, None]
     axes = camera.rotation.astype(np.float32)
-    return np.stack([right * axes[0, k] + down * axes[1, k] + axes[2, k] for k in range(3)]).astype(np.float32)
+    x, y, z = (right * axes[0, k] + (down * axes[1, k] + axes[2, k]) for k in range(3))
+    return x, y, z

@@ -96,13 +96,15 @@ def _lamp_colour(rng: np.random.Generator) -> Rgb:
 
 
 def light_up(painter: Painter, world: World, seconds: float, evening: Evening, rng: np.random.Generator) -> Bytes:
-    """The picture [h, w, 3] at this hour of a street that was painted in ``EVEN`` light, with depths.
+    """The picture [h, w, 3] at this hour of a street that was painted in ``EVEN`` light, with depths and shine.
 
     Raises ``ValueError`` if it was painted without them.
     """
     depths, shine = painter.depths, painter.shine
     if depths is None or shine is None:
-        raise ValueError("expected a painter that keeps depths, got one without; render with depths=True")
+        raise ValueError(
+            "expected a painter that keeps depths and shine, got one without; render with a sky and depths"
+        )
     lamps = street_lamps(world, seconds, painter.camera, rng) if evening.lamps.max() > 0.1 else np.zeros((0, 3))
     lit = _lit(painter.image, shine, depths, evening, lamps)
     lights = [
@@ -120,7 +122,8 @@ def _lit(image: Bytes, shine: Bytes, depths: Depths, evening: Evening, lamps: Po
     lit = cv2.multiply(image, cv2.resize(_illumination(depths, evening, lamps) * air, size), dtype=cv2.CV_32F)
     lit = cv2.add(lit, cv2.resize(veil, size))
     windows = cv2.convertScaleAbs(shine, alpha=evening.windows)
-    shown = cv2.convertScaleAbs(cv2.add(lit, windows, dtype=cv2.CV_32F))
+    shown = cv2.convertScaleAbs(lit)
+    shown = cv2.add(shown, windows, shown, depths.on_wall.astype(np.uint8))
     open_sky = depths.in_sky.astype(np.uint8)
     if evening.sky.sky_low.max() < 80:
         # Pixels at an edge hold some of what stands before the sky, in daylight's colours: a bright rim at night.

@@ -53,6 +53,11 @@ class Mesh:
         return np.diff(self.starts)
 
     @cached_property
+    def part_edges(self) -> NDArray[np.int64]:
+        """The first face of each part, and the number of faces."""
+        return np.flatnonzero(np.diff(self.parts, prepend=-1, append=self.parts[-1] + 1))
+
+    @cached_property
     def low_high(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The corners [3] of the box around all points, in object axes."""
         reach = self.radii[:, None]

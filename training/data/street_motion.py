@@ -12,7 +12,7 @@ from training.data.street_outlines import Bytes
 
 _LONGEST = 0.045
 """Longest smear as a share of the frame's width."""
-_FINEST = 2.0
+_FINEST = 3.0
 """Pixels between two samples of a smear."""
 
 

@@ -31,7 +31,7 @@ _MOST_ZOOM = 8
 class Outlines:
     """One mesh's faces in painting order, for a canvas that shows ``box_xyxy`` of the frame, ``zoom`` times enlarged.
 
-    ``depth`` in metres is the mesh's middle.
+    ``depth`` in metres is the mesh's middle; ``haunted`` tells whether any face is a ghost.
     ``points`` [p, 2] are the faces' corners in frame pixels. Face f has ``corners[starts[f]:starts[f + 1]]`` in
     sixteenths of a canvas pixel, ``colours`` RGBA 0-255 and ``flags``; a round one is drawn from as many circles
     ``rims`` [n, 10, 2] from ``balls[f]`` on, and their ``cores`` where it is ``large``.
@@ -40,6 +40,7 @@ class Outlines:
     box_xyxy: Box
     zoom: int
     depth: float
+    haunted: bool
     points: Points
     corners: Corners
     rims: Corners
@@ -147,6 +148,7 @@ def _outlines(pixels: _Pixels, size_hw: tuple[int, int]) -> list[tuple[int, Outl
     balls = (np.cumsum(pixels.radii > 0) - 1)[edges[:-1]].tolist()
     large = (np.maximum.reduceat(wide, edges[:-1]) > 3 << _SHIFT).tolist()
     colours = np.column_stack([pixels.colours, np.full(len(pixels.colours), 255.0)]).tolist()
+    haunted = (np.bitwise_or.reduceat(pixels.flags, first_faces) & GHOST > 0).tolist()
     starts, flags, flat = edges.tolist(), pixels.flags.tolist(), corners.astype(np.int32)
     found: list[tuple[int, Outlines | None]] = []
     for number, owner in enumerate(pixels.owners[first_faces].tolist()):
@@ -155,7 +157,7 @@ def _outlines(pixels: _Pixels, size_hw: tuple[int, int]) -> list[tuple[int, Outl
             continue
         points = pixels.points[starts[a] : starts[b]]
         found.append(
-            (owner, Outlines(box, zooms[number], pixels.depths[owner], points, flat, rims, cores,
+            (owner, Outlines(box, zooms[number], pixels.depths[owner], haunted[number], points, flat, rims, cores,
                              starts[a : b + 1], balls[a:b], large[a:b], colours[a:b], flags[a:b]))
         )  # fmt: skip
     return found

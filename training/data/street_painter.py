@@ -10,7 +10,6 @@ from training.data.street_camera import Camera, Points
 from training.data.street_depths import Depths
 from training.data.street_ensemble import Ensemble, Pose
 from training.data.street_light import Light
-from training.data.street_mesh import GHOST, Mesh
 from training.data.street_outlines import Box, Bytes, Outlines, frame_box, project
 from training.data.street_textures import blotches
 
@@ -26,31 +25,27 @@ class Silhouette:
 class Painter:
     """One frame in the making: ``image`` uint8 RGB [h, w, 3] and ``owners`` int32 [h, w] (0 is nobody).
 
-    Where ``depths`` are asked for, they are kept up to what is painted, and so is ``shine`` uint8 RGB [h, w, 3], the
-    light that windows would give off.
+    ``depths`` are kept up to what is painted; ``shine`` uint8 RGB [h, w, 3] becomes the light that windows give off,
+    right where ``depths.on_wall``. Most pictures need neither.
     """
 
-    def __init__(self, image: Bytes, camera: Camera, light: Light, depths: Depths | None = None) -> None:
+    def __init__(
+        self, image: Bytes, camera: Camera, light: Light, depths: Depths | None = None, shine: Bytes | None = None
+    ) -> None:
         self.image = image
         self.owners = np.zeros(image.shape[:2], np.int32)
         self.silhouettes: dict[int, list[Silhouette]] = {}
         self.camera = camera
         self.depths = depths
-        self.shine: Bytes | None = None if depths is None else np.zeros_like(image)
+        self.shine = shine
         self._light = light
-
-    def mesh(self, mesh: Mesh, pose: Pose, owner: int, grain: int) -> None:
-        """Paint one mesh; ``owner`` 0 is a thing that is no instance, ``grain`` picks its dirt."""
-        for outlines in self.project(Ensemble([mesh], [pose])):
-            if outlines is not None:
-                self.outlines(outlines, owner, grain)
 
     def project(self, ensemble: Ensemble) -> list[Outlines | None]:
         """Each mesh as it will look; None for those out of the frame."""
         return project(ensemble, self.camera, self._light)
 
     def outlines(self, outlines: Outlines, owner: int, grain: int) -> None:
-        """Paint a mesh that has been projected already."""
+        """Paint one mesh; ``owner`` 0 is a thing that is no instance, ``grain`` picks its dirt."""
         canvas, ghost = _filled(outlines)
         box = outlines.box_xyxy
         if box[2] - box[0] > 10:
@@ -69,10 +64,11 @@ class Painter:
         wide = tall * sprite.shape[1] / sprite.shape[0]
         self._place(sprite, (x - wide / 2, y - tall, x + wide / 2, y), float(foot[0, 2]))
 
-    def warped(self, texture: Bytes, corners: Points, depths: Points, tint: Points, shine: Bytes) -> None:
+    def warped(self, texture: Bytes, corners: Points, depths: Points, tint: Points, shine: Bytes | None) -> None:
         """Paint a texture (RGBA) times ``tint`` [3] onto four pixel corners [4, 2], clockwise from the top left.
 
-        ``depths`` [4] are the corners' in metres, ``shine`` RGB of the texture's size the light that it gives off.
+        ``depths`` [4] are the corners' in metres, ``shine`` RGB of the texture's size the light that it gives off, if
+        that is kept.
         """
         box = frame_box(corners.min(axis=0).tolist(), corners.max(axis=0).tolist(), self.camera.size_hw)
         if box is None:
@@ -88,7 +84,7 @@ class Painter:
         mask = self._blend(canvas, box)
         if self.depths is not None:
             self.depths.plane(mask, box, corners[:3], depths[:3])
-        if self.shine is not None:
+        if self.shine is not None and shine is not None:
             x0, y0, x1, y1 = box
             lit = cv2.warpPerspective(_shrunk(shine, corners), matrix, (x1 - x0, y1 - y0))
             self.shine[y0:y1, x0:x1][mask] = lit[mask]
@@ -125,8 +121,6 @@ class Painter:
         cv2.add(shown, cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB), dst=under)
         mask: NDArray[np.bool_] = (alpha if ghost is None else cv2.max(alpha, ghost)) >= 128
         self.owners[y0:y1, x0:x1][mask] = owner
-        if self.shine is not None:
-            self.shine[y0:y1, x0:x1][mask] = 0
         if owner:
             self.silhouettes.setdefault(owner, []).append(Silhouette(box, mask))
         return mask
@@ -137,7 +131,7 @@ def _filled(outlines: Outlines) -> tuple[Bytes, Bytes | None]:
     x0, y0, x1, y1 = outlines.box_xyxy
     wide, high = x1 - x0, y1 - y0
     canvas = np.zeros((high * outlines.zoom, wide * outlines.zoom, 4), np.uint8)
-    ghost = np.zeros(canvas.shape[:2], np.uint8) if any(flag & GHOST for flag in outlines.flags) else None
+    ghost = np.zeros(canvas.shape[:2], np.uint8) if outlines.haunted else None
     outlines.fill(canvas, ghost)
     return resized(canvas, (wide, high)), None if ghost is None else resized(ghost, (wide, high))
 
@@ -166,4 +160,9 @@ def _shrunk(texture: Bytes, corners: Points) -> Bytes:
 
 def resized(picture: Bytes, size_wh: tuple[int, int]) -> Bytes:
     """The picture made smaller by averaging; ``size_wh`` in pixels."""
-    return np.asarray(cv2.resize(picture, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    whole = picture.shape[1] % size_wh[0] == 0 and picture.shape[0] % size_wh[1] == 0
+    if whole or picture.ndim == 2:
+        return np.asarray(cv2.resize(picture, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    # OpenCV averages parts of pixels faster where they are floats already, to the same bytes.
+    means = cv2.resize(picture.astype(np.float32), size_wh, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.convertScaleAbs(means), np.uint8)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.street_depths import Depths
+from training.data.street_depths import Depths, rays
 from training.data.street_light import Light
 from training.data.street_outlines import Bytes
 from training.data.street_textures import fractal
@@ -99,10 +99,11 @@ def _smooth(image: Bytes) -> Floats:
 
 def _puddles(depths: Depths) -> Floats:
     """Where water stands, float32 [h / 4, w / 4] around 1."""
-    ahead, metres = depths.rays[:, ::_COARSE, ::_COARSE], np.minimum(depths.ground[::_COARSE, ::_COARSE], 300)
-    place = ahead[:2] * metres + depths.camera.position[:2, None, None].astype(np.float32)
-    cells = np.floor(place * np.array([22, 9], np.float32)[:, None, None]).astype(np.int64) % 256
-    share = fractal(256, 8, 9)[cells[1], cells[0]]
+    x, y, _ = rays(depths.camera, _COARSE)
+    metres = np.minimum(depths.ground[::_COARSE, ::_COARSE], 300)
+    columns = np.floor(22 * (x * metres + np.float32(depths.camera.position[0]))).astype(np.int64) % 256
+    rows = np.floor(9 * (y * metres + np.float32(depths.camera.position[1]))).astype(np.int64) % 256
+    share = fractal(256, 8, 9)[rows, columns]
     return np.asarray(0.7 + 0.9 * np.clip(2.2 * share - 0.9, 0, 1) * np.clip(1.4 - metres / 60, 0, 1), np.float32)
 
 

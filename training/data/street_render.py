@@ -65,10 +65,14 @@ def camera_at(world: World, seconds: float, size_hw: tuple[int, int]) -> Camera:
 def render(
     world: World, seconds: float, size_hw: tuple[int, int], sky: Light | None = None, depths: bool = False
 ) -> Painter:
-    """The clean picture with everybody's pixels; ``sky`` is the light of the sky alone, ``depths`` asks for them."""
+    """The clean picture with everybody's pixels.
+
+    ``sky`` is the light of the sky alone, at hours when windows shine; ``depths`` asks for them.
+    """
     camera = camera_at(world, seconds, size_hw)
     image = np.zeros((*size_hw, 3), np.uint8)
-    painter = Painter(image, camera, world.light, Depths(camera) if depths else None)
+    shine = np.zeros_like(image) if sky else None
+    painter = Painter(image, camera, world.light, Depths(camera) if depths else None, shine)
     shadows = Shadows(camera, world.light)
     seen = list(_in_view(world.actors, seconds, camera))
     drawables = _trees(seen, shadows) + _solids(seen, seconds, painter, shadows)

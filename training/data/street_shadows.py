@@ -79,11 +79,16 @@ class Shadows:
         pixels = (self._camera.to_pixels(seen) * 8).astype(np.int32)
         widths = mesh.radii * self._camera.focal / seen[:, 2] * 8
         spread = np.column_stack([widths, widths * 0.3]).astype(np.int32)
+        bounds = mesh.starts[mesh.part_edges]
+        lows = np.minimum.reduceat(pixels - spread, bounds[:-1])
+        highs = np.maximum.reduceat(pixels + spread, bounds[:-1])
+        beyond = np.array(self._cast.shape[::-1]) << 4
+        shown: list[bool] = np.all((highs >= -16) & (lows <= beyond + 16), axis=1).tolist()
         points = np.stack([pixels - spread, pixels + spread], axis=1)
-        bounds = mesh.starts[np.flatnonzero(np.diff(mesh.parts, prepend=-1, append=mesh.parts[-1] + 1))].tolist()
-        for first, last in pairwise(bounds):
-            hull = cv2.convexHull(points[first:last].reshape(-1, 2))
-            cv2.fillConvexPoly(self._cast, hull, 255, shift=4)
+        for inside, (first, last) in zip(shown, pairwise(bounds.tolist()), strict=True):
+            if inside:
+                hull = cv2.convexHull(points[first:last].reshape(-1, 2))
+                cv2.fillConvexPoly(self._cast, hull, 255, shift=4)
 
     def _polygons(self, canvas: NDArray[np.uint8], outlines: Points) -> None:
         """Fill ground outlines [n, k, 2] in metres, cut at the near plane."""

@@ -36,6 +36,8 @@ class Weather:
 
 def draw_weather(seed: tuple[int, ...], condition: Condition, world: World) -> Weather:
     """The weather of this seed; each part is drawn by itself, so that it is the same whatever it comes with."""
+    if not condition.parts:
+        return Weather(seed)
     night, rain, motion, jpeg = (np.random.default_rng([*seed, part]) for part in range(4))
     evening = draw_dusk(night) if DUSK in condition else draw_night(night) if NIGHT in condition else None
     return Weather(
@@ -66,7 +68,8 @@ def _seen(world: World, seconds: float, size_hw: tuple[int, int], weather: Weath
     evening, rain, motion = weather.evening, weather.rain, weather.motion
     light = EVEN if evening else rain.light if rain else world.light
     world = replace(world, light=light)
-    painter = render(world, seconds, size_hw, evening.sky if evening else None, depths=True)
+    deep = evening is not None or rain is not None or motion is not None
+    painter = render(world, seconds, size_hw, evening.sky if evening else None, depths=deep)
     depths, image = painter.depths, painter.image
     if depths is None:
         return painter, image

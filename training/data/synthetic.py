@@ -90,6 +90,8 @@ class SceneSettings:
         for name, value in (("height", self.height), ("width", self.width)):
             if not 64 <= value <= 8192:
                 raise ConfigurationError(name, f"expected 64 to 8192 pixels, got {value}; choose a size in that range")
+        if not self.conditions:
+            raise ConfigurationError("conditions", "expected at least one, got none; leave them away for clear days")
 
 
 def scene(seed: int, settings: SceneSettings = SceneSettings()) -> StreetScene:
@@ -101,7 +103,8 @@ def scene(seed: int, settings: SceneSettings = SceneSettings()) -> StreetScene:
 
 def condition(seed: int, settings: SceneSettings) -> Condition:
     """The condition under which the scene or clip of this seed is seen."""
-    return draw_condition(_generator(seed, 3), settings.conditions)
+    mix = settings.conditions
+    return mix[0][0] if len(mix) == 1 else draw_condition(_generator(seed, 3), mix)
 
 
 def _photograph(
