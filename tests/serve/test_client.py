@@ -44,7 +44,9 @@ def test_a_picture_is_answered_in_its_own_pixels(client: Client) -> None:
     assert instance.mask_score == pytest.approx(0.5)
     assert instance.box_xyxy == (32, 16, 64, 48)
     assert instance.mask is not None
-    assert instance.mask.pixels().shape == (32, 32)
+    assert instance.mask.pixels().shape == (64, 64), (
+        "its box and two of the network's pixels, 16 of the picture's, around it"
+    )
     expected = np.zeros((64, 128), np.uint8)
     expected[16:48, 32:64] = 1
     differing = instance.mask.on_frame((64, 128)) != expected
