@@ -36,4 +36,5 @@ def check(arguments: CheckArguments) -> int:
 
 
 def _show(done: int, total: int) -> None:
-    print(f"\r{done} of {total} pictures", end="\n" if done == total else "", flush=True, file=sys.stderr)
+    if sys.stderr.isatty():
+        print(f"\r{done} of {total} pictures", end="\n" if done == total else "", flush=True, file=sys.stderr)
