@@ -37,7 +37,7 @@ bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: under ten min
 	$(BENCH) accuracy $(BENCH_MODEL) --engines onnxruntime torch torch-bfloat16 --data unseen-100=$(BENCH_DATA) \
 		--out runs/bench/accuracy.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 1.5 --sweep --out runs/bench/serve.json
-	$(BENCH) train street-yolact-plus-resnet50 --batch 2 --rounds 4 --warmup 1 --windows 4 --fed-steps 4 \
+	$(BENCH) train street-yolact-plus-resnet50 --batch 2 --rounds 8 --warmup 1 --fed-steps 3 \
 		--out runs/bench/train.json
 	$(BENCH) table runs/bench/engine.json runs/bench/int8.json runs/bench/published.json runs/bench/accuracy.json \
 		runs/bench/serve.json runs/bench/train.json
