@@ -5,15 +5,12 @@ from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import psutil
 
 from bench.machine import GpuBusy
 from bench.steps import Source, TrainSubject, open_training, wait_for
-
-if TYPE_CHECKING:  # who reads a report needs no torch
-    from training.feed import AugmentedPictures, Batch
+from training.feed import AugmentedPictures, Batch, feed
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class FedRun:
     gpu_busy_share: float | None
 
 
-def load_alone(pictures: "AugmentedPictures", workers: int, windows: int, window: int) -> LoaderRun:
+def load_alone(pictures: AugmentedPictures, workers: int, windows: int, window: int) -> LoaderRun:
     """So many windows of at least ``window`` pictures, with nobody who takes time to learn from them."""
     count = -(-window // pictures.recipe.batch)
     before = max(count, 2 * workers)  # until processes have started, and have more to do
@@ -76,16 +73,14 @@ def feed_training(subject: TrainSubject, source: Source, workers: int, steps: in
     return FedRun(subject.name, workers, steps * subject.batch, seconds, waited_s, busy.share)
 
 
-def _batches(pictures: "AugmentedPictures", workers: int, count: int) -> "Iterator[Batch]":
+def _batches(pictures: AugmentedPictures, workers: int, count: int) -> Iterator[Batch]:
     """So many of them and no more: processes that are ended with work before them may abort."""
-    from training.feed import feed  # noqa: PLC0415 - see above
-
     part = copy(pictures)
     part.recipe = replace(pictures.recipe, steps=count)
     return iter(feed(part, 0, workers))
 
 
-def _drain(batches: "Iterator[Batch]", count: int) -> None:
+def _drain(batches: Iterator[Batch], count: int) -> None:
     for _ in islice(batches, count):
         pass
 

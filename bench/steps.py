@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
 
 from bench.subjects import load_weights_of
 from bench.worker import Loaded, Sample, peaks, since_start_ms
 from scene.errors import DataError
-
-if TYPE_CHECKING:  # the process that only starts the others needs no torch
-    from training.feed import AugmentedPictures, Batch
-    from training.loop import Trainer
+from training.data.location import open_dataset
+from training.feed import AugmentedPictures, Batch, feed
+from training.loop import RunSettings, Trainer
+from training.recipes import Recipe
 
 _ENDLESS = 1_000_000
 _RATE = 1e-6
@@ -22,10 +23,9 @@ _RATE = 1e-6
 
 @dataclass(frozen=True)
 class Source:
-    """Where pictures come from: a COCO JSON, read at the network's size, or ``whole`` and stretched at the end."""
+    """Where pictures come from: a data set by any of its names."""
 
     data: Path
-    whole: bool = False
     seed: int = 1
 
 
@@ -47,15 +47,8 @@ class TrainSubject:
         return f"{self.target}/{self.precision}/{self.memory_format}{device}/b{self.batch}"
 
 
-def open_training(subject: TrainSubject, source: Source) -> "tuple[Trainer, AugmentedPictures]":
+def open_training(subject: TrainSubject, source: Source) -> tuple[Trainer, AugmentedPictures]:
     """The trainer in this process, and what it is fed with. Raises ``StreetMaskError`` for what cannot be trained."""
-    import torch  # noqa: PLC0415 - see above
-
-    from training.data.location import open_dataset  # noqa: PLC0415
-    from training.feed import AugmentedPictures  # noqa: PLC0415
-    from training.loop import RunSettings, Trainer  # noqa: PLC0415
-    from training.recipes import Recipe  # noqa: PLC0415
-
     torch.set_num_threads(subject.threads)
     torch.manual_seed(source.seed)
     recipe = Recipe(
@@ -68,15 +61,13 @@ def open_training(subject: TrainSubject, source: Source) -> "tuple[Trainer, Augm
     )
     network = load_weights_of(subject.target)
     size_hw, names = network.config.size_hw, network.config.class_names
-    dataset = open_dataset(source.data, scale_to_hw=None if source.whole else size_hw, class_names=names)
+    dataset = open_dataset(source.data, class_names=names)
     trainer = Trainer(network, recipe, RunSettings(source.data.parent, device=subject.device, seed=source.seed))
     return trainer, AugmentedPictures([dataset], None, recipe, size_hw, source.seed)
 
 
-def timed_step(trainer: "Trainer", batch: "Batch") -> Sample:
+def timed_step(trainer: Trainer, batch: Batch) -> Sample:
     """One step, from a batch in the host's memory to the updated network; ``cpu`` is all threads' time."""
-    import torch  # noqa: PLC0415 - see above
-
     started_s, cpu_s = time.perf_counter(), time.process_time()
     outcome = trainer.train_step(batch.to(trainer.device))
     wait_for(trainer)
@@ -86,18 +77,14 @@ def timed_step(trainer: "Trainer", batch: "Batch") -> Sample:
     return Sample(total_ms, {"cpu": cpu_ms}, rows=0, pasted=0)
 
 
-def wait_for(trainer: "Trainer") -> None:
+def wait_for(trainer: Trainer) -> None:
     """Until the GPU has done what it was given, if there is one."""
     if trainer.device.type == "cuda":
-        import torch  # noqa: PLC0415 - see above
-
         torch.cuda.synchronize(trainer.device)
 
 
 def take_steps(connection: Connection, subject: TrainSubject, source: Source, pictures: int) -> None:
     """A worker's side: so many augmented pictures are made before, then one step for each tuple of their numbers."""
-    from training.feed import feed  # noqa: PLC0415 - see above
-
     trainer, augmented = open_training(subject, source)
     batches = list(islice(feed(augmented, 0, workers=0), max(1, pictures // subject.batch)))
     load_ms = since_start_ms()

@@ -21,10 +21,12 @@ from bench.steps import Source, TrainSubject, open_training, take_steps
 from bench.subjects import require_networks
 from bench.train_lines import lines
 from bench.worker import Worker
-from scene.errors import DataError, StreetMaskError, require
+from scene.errors import StreetMaskError, require
 from serve.settings import usable_cpus
 from streetmask.command_line import INTERRUPTED
+from training.data.location import locate
 from training.data.synthetic import SceneSettings, write_dataset
+from training.recipes import Recipe
 
 Form = Literal[
     "float32/contiguous",
@@ -54,13 +56,11 @@ class TrainArguments:
     warmup: int = 2
     """Steps of each before, beside the very first."""
     data: Path | None = None
-    """COCO JSON with the pictures beside it; generated streets without it."""
+    """Data set: COCO JSON, folder with instances.json, DIR:SPLIT or DIR:NAME; generated streets without it."""
     size: str = "1024x512"
     """Generated pictures' WIDTHxHEIGHT."""
     pictures: int = 16
     """Different pictures: so many are generated, and so many augmented ones are learned from in turn."""
-    whole: bool = False
-    """Augment pictures at their own size, instead of reading them at the network's."""
     workers: tuple[int, ...] = (0, 2)
     """Numbers of processes in which the loader alone is timed; 0 is the one that trains."""
     windows: int = 8
@@ -93,8 +93,8 @@ class TrainArguments:
 def train(arguments: TrainArguments) -> int:
     """Run the measurement, print its tables, and end in one line of JSON; the exit status."""
     subjects = _subjects(arguments)
-    if arguments.data is not None and not arguments.data.is_file():
-        raise DataError(f"expected a COCO JSON at {arguments.data}, found none; name an existing file")
+    if arguments.data is not None:
+        locate(arguments.data)  # says what is wrong with it before anything is timed
     prepare_out(arguments.out)
     watch, found, loaders, fed = Watch(subjects[0].device), Found(), list[LoaderRun](), list[FedRun]()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -117,8 +117,6 @@ def train(arguments: TrainArguments) -> int:
 
 def _subjects(arguments: TrainArguments) -> list[TrainSubject]:
     require_networks(arguments.targets)
-    from training.recipes import Recipe  # noqa: PLC0415 - needs torch, which a wrong name should not wait for
-
     known, device = get_args(get_type_hints(Recipe)["precision"]), device_of(arguments.device)
     for form in arguments.forms:
         precision = form.partition("/")[0]
@@ -138,10 +136,10 @@ def _subjects(arguments: TrainArguments) -> list[TrainSubject]:
 def _source(arguments: TrainArguments, folder: Path) -> Source:
     """The user's pictures, or generated ones written as JPEG files."""
     if arguments.data is not None:
-        return Source(arguments.data, arguments.whole, arguments.seed)
+        return Source(arguments.data, arguments.seed)
     print(f"generating {arguments.pictures} pictures", flush=True)
     settings = SceneSettings(*parse_size(arguments.size))
-    return Source(write_dataset(folder / "data", arguments.pictures, SEED, settings), arguments.whole, arguments.seed)
+    return Source(write_dataset(folder / "data", arguments.pictures, SEED, settings), arguments.seed)
 
 
 def _entrant(subject: TrainSubject, source: Source, pictures: int) -> Entrant:
@@ -189,7 +187,6 @@ def _report(
         "rounds": arguments.rounds,
         "data": str(arguments.data or f"generated, {arguments.size}"),
         "pictures": arguments.pictures,
-        "whole": arguments.whole,
         "window": arguments.window,
         "threads": arguments.threads or usable_cpus(),
         "device": arguments.device,

@@ -82,10 +82,10 @@ def test_steps_loader_and_both_together_are_timed(
 
 def test_generated_pictures_are_learned_from_as_well(checkpoint: Path, tmp_path: Path) -> None:
     words = ["train", str(checkpoint), "--rounds", "0", "--windows", "8", "--window", "1", "--batch", "1"]
-    words += ["--workers", "0", "--fed-steps", "0", "--pictures", "2", "--size", "128x64", "--whole"]
+    words += ["--workers", "0", "--fed-steps", "0", "--pictures", "2", "--size", "128x64"]
     assert main([*words, "--out", str(tmp_path / "run.json")]) == 0
     report = report_of(tmp_path / "run.json")
-    assert (report["settings"]["data"], report["settings"]["whole"]) == ("generated, 128x64", True)
+    assert report["settings"]["data"] == "generated, 128x64"
     assert report["loader"]["0"]["images_a_cpu_second"] > 0
 
 
