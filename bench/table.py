@@ -190,10 +190,9 @@ def _train_parts(run: Document) -> list[str]:
         if "times_base" in row
     ]
     settings = run["settings"]
-    read = "at their own size" if settings["whole"] else "read at the network's size"
     parts = [
         _machine(run),
-        f"{settings['rounds']} steps each, interleaved; {settings['pictures']} pictures ({settings['data']}), {read}; "
+        f"{settings['rounds']} steps each, interleaved; {settings['pictures']} pictures ({settings['data']}); "
         f"{settings['threads']} threads. Base: `{run['base']}`.",
     ]
     parts += [_markdown(heads, rows)] if rows else []

@@ -68,7 +68,7 @@ def train_document() -> dict[str, Any]:
     rates = {"images_a_second": 50.0, "images_a_second_a_process": 25.0, "images_a_cpu_second": 30.0}
     fed = {"subject": "m/a", "workers": 2, "images_a_second": 3.5, "waiting_share": 0.015, "gpu_busy_share": 0.85}
     run = engine_document() | {"kind": "train", "base": "m/a", "subjects": {"m/a": subject, "m/cut": {}}}
-    run["settings"] |= {"pictures": 16, "data": "generated, 1024x512", "whole": False}
+    run["settings"] |= {"pictures": 16, "data": "generated, 1024x512"}
     return run | {"loader": {"2": rates}, "fed": fed}
 
 
