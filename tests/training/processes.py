@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -14,25 +15,15 @@ import torch
 
 from model.yolact import Yolact
 from tests.model.tiny_network import TINY, seeded_network
+from tests.training import runs
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
-from training.class_losses import ClassLossSettings
 from training.data.coco import CocoDataset
 from training.distributed import joined_ranks
-from training.feed import AugmentedPictures
 from training.freezing import freeze
 from training.loop import RunSettings, Trainer
-from training.losses import LossSettings
 from training.recipes import Recipe
 
-RECIPE = Recipe(
-    steps=4,
-    batch=4,
-    learning_rate=2e-3,
-    warmup_steps=2,
-    clip_norm=10.0,
-    precision="float32",
-    losses=LossSettings(classes=ClassLossSettings("balanced-ohem"), masks_per_picture=2),
-)
+RECIPE = replace(runs.RECIPE, batch=4)
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["tests.training.processes"])
@@ -58,7 +49,7 @@ def train(folder: Path, data: Path, recipe: Recipe, trained: bool, **settings: A
     defaults: dict[str, Any] = {"workers": 0, "checkpoint_every": 0, "evaluate_every": 0, "report_every": 1000}
     with joined_ranks("cpu") as ranks:
         trainer = Trainer(network, recipe, RunSettings(folder, **(defaults | settings)), ranks)
-        list(trainer.run(AugmentedPictures([dataset], None, recipe, TINY.size_hw, seed=1), dataset))
+        list(trainer.run(runs.pictures(dataset, recipe), dataset))
 
 
 def train_and_die(checkpoint: int, *arguments: Any, **settings: Any) -> None:

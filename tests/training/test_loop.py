@@ -1,4 +1,3 @@
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,58 +9,14 @@ import torch
 from model.yolact import Yolact
 from scene.errors import DataError
 from tests.model.tiny_network import TINY, seeded_network
-from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
-from training.batch_norm import statistics
+from tests.training.runs import RECIPE, log_of, pictures, run, trainer
 from training.checkpoint import load_network, read_checkpoint
-from training.class_losses import ClassLossSettings
 from training.data.coco import CocoDataset
 from training.evaluate import Evaluation, evaluate
-from training.feed import AugmentedPictures, Batch, feed
-from training.loop import BEST, LAST, RunSettings, Trainer, pick_device
+from training.loop import BEST, LAST, pick_device
 from training.losses import LossSettings
-from training.matching import Targets
 from training.predictions import Predict
-from training.recipes import Recipe
-from training.step import OVERFLOW, Outcome
 from training.transforms import NO_AUGMENTATION
-
-RECIPE = Recipe(
-    steps=4,
-    batch=2,
-    learning_rate=2e-3,
-    warmup_steps=2,
-    clip_norm=10.0,
-    precision="float32",
-    losses=LossSettings(classes=ClassLossSettings("balanced-ohem"), masks_per_picture=2),  # counts, and draws masks
-)
-
-
-@pytest.fixture
-def street(tmp_path: Path) -> CocoDataset:
-    """Two pictures with a large and a small object each, and a crowd."""
-    rows = []
-    for image_id in (1, 2):
-        rows.append(annotation(image_id, rle(rectangle(TINY.size_hw, (10, 8, 60 + image_id, 50))), category_id=3))
-        rows.append(annotation(image_id, rle(rectangle(TINY.size_hw, (90, 30, 110, 60))), category_id=1))
-    rows.append(annotation(2, rle(rectangle(TINY.size_hw, (64, 0, 128, 10))), category_id=2, iscrowd=1))
-    return CocoDataset(write_coco(tmp_path / "data", TINY.size_hw, 2, rows))
-
-
-def trainer(folder: Path, recipe: Recipe = RECIPE, network: Yolact | None = None, **settings: Any) -> Trainer:
-    folder.mkdir(parents=True, exist_ok=True)
-    if network is None:
-        torch.manual_seed(0)
-        network = Yolact(TINY)
-    defaults: dict[str, Any] = {"device": "cpu", "checkpoint_every": 0, "evaluate_every": 0, "report_every": 1}
-    return Trainer(network, recipe, RunSettings(folder, workers=0, **(defaults | settings)))
-
-
-def run(trainer: Trainer, data: CocoDataset, held_out: CocoDataset | None = None) -> list[Evaluation]:
-    return list(trainer.run(AugmentedPictures([data], None, trainer.recipe, TINY.size_hw, seed=1), held_out))
-
-
-def log_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def assert_same_content(left: Any, right: Any) -> None:
@@ -115,7 +70,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
     recipe = replace(RECIPE, optimiser=optimiser)
     run(trainer(tmp_path / "whole", recipe, **often), street, held_out=street)
     first = trainer(tmp_path / "resumed", recipe, **often)
-    evaluations = first.run(AugmentedPictures([street], None, recipe, TINY.size_hw, seed=1), street)
+    evaluations = first.run(pictures(street, recipe), street)
     next(evaluations)
     evaluations.close()  # type: ignore[attr-defined]  # as when the process ends
     assert first.step == 2
@@ -153,7 +108,7 @@ def test_training_resumes_on_a_gpu(
 ) -> None:
     recipe = replace(RECIPE, precision=precision, ema_decay=0.9)
     first = trainer(tmp_path, recipe, device="cuda", evaluate_every=2)
-    evaluations = first.run(AugmentedPictures([street], None, recipe, TINY.size_hw, seed=1), street)
+    evaluations = first.run(pictures(street, recipe), street)
     next(evaluations)
     evaluations.close()  # type: ignore[attr-defined]  # as when the process ends
     second = trainer(tmp_path, recipe, device="cuda", evaluate_every=2)
@@ -188,156 +143,11 @@ def test_a_checkpoint_that_knows_fewer_fields_is_taken_up(tmp_path: Path, street
     assert run(trainer(tmp_path), street) == []
 
 
-@pytest.mark.parametrize(
-    ("layer", "named"), [("backbone.conv1.weight", "the network's answer"), ("semantic_seg_conv.bias", "the loss")]
-)
-def test_ten_steps_without_a_number_stop_the_run_with_advice(
-    tmp_path: Path, street: CocoDataset, layer: str, named: str
-) -> None:
-    broken = trainer(tmp_path, replace(RECIPE, steps=30))
-    with torch.no_grad():
-        broken.network.get_parameter(layer)[0] = float("nan")
-    before = {name: tensor.clone() for name, tensor in broken.network.state_dict().items()}
-    with pytest.raises(DataError, match=f"^{named} was no number in 10 steps in a row, up to step 10.*below 0.002$"):
-        run(broken, street)
-    assert not (tmp_path / LAST).exists()
-    for name, tensor in broken.network.state_dict().items():
-        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0, equal_nan=True)
-    log = log_of(tmp_path)
-    assert [line["skipped"] for line in log] == list(range(1, 11))
-    assert {line["problem"] for line in log} == {named}
-    assert log[0]["total"] is None or named == "the network's answer"
-
-
-def test_the_advice_names_the_last_checkpoint(tmp_path: Path, street: CocoDataset) -> None:
-    broken = trainer(tmp_path, replace(RECIPE, steps=30, precision="bfloat16"), checkpoint_every=5)
-    with torch.no_grad():
-        broken.network.get_parameter("semantic_seg_conv.bias")[0] = float("inf")
-    with pytest.raises(DataError, match=rf"train with --start \S+/{LAST}, .* or --precision float32$"):
-        run(broken, street)
-    assert read_checkpoint(tmp_path / LAST)["failures_in_a_row"] == 5
-
-
-def test_a_step_without_a_number_is_skipped_and_counted(
-    tmp_path: Path, street: CocoDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Bad steps apart from each other never stop a run; the others are learned, BatchNorm's statistics too."""
-    monkeypatch.setattr("training.loop.MOST_FAILURES", 2)
-    recipe = replace(RECIPE, steps=8, ema_decay=0.9)
-    shaky = trainer(tmp_path, recipe)
-    weights = shaky.network.get_parameter("backbone.conv1.weight")
-    real, seen = shaky.learner.learn, []
-
-    def learn(batch: Batch, step: int) -> Outcome:
-        kept = weights.detach().clone()
-        if step % 3 == 1:
-            with torch.no_grad():
-                weights[0] = float("inf")
-        before = [tensor.clone() for tensor in (*statistics(shaky.network), shaky.learner.counts.seen)]
-        outcome = real(batch, step)
-        after = [*statistics(shaky.network), shaky.learner.counts.seen]
-        seen.append(all(torch.equal(old, new) for old, new in zip(before, after, strict=True)))
-        if step % 3 == 1:
-            with torch.no_grad():
-                weights.copy_(kept)
-        return outcome
-
-    monkeypatch.setattr(shaky.learner, "learn", learn)
-    run(shaky, street)
-    assert seen == [step % 3 == 1 for step in range(8)]
-    assert [line["skipped"] for line in log_of(tmp_path)] == [(step + 2) // 3 for step in range(8)]
-    assert read_checkpoint(tmp_path / LAST)["averaged"]["updates"] == 5
-    assert all(bool(torch.isfinite(tensor).all()) for tensor in read_checkpoint(tmp_path / LAST)["model"].values())
-
-
-def test_a_step_is_no_longer_than_clipped(tmp_path: Path, street: CocoDataset) -> None:
-    recipe = replace(RECIPE, clip_norm=1e-2, weight_decay=0.0, warmup_steps=0, learning_rate=0.5)
-    clipped = trainer(tmp_path, recipe)
-    before = [parameter.detach().clone() for parameter in clipped.network.parameters()]
-    batch = next(iter(feed(AugmentedPictures([street], None, recipe, TINY.size_hw, seed=1), 0, workers=0)))
-    clipped.train_step(batch)
-    moved = [new.detach() - old for new, old in zip(clipped.network.parameters(), before, strict=True)]
-    length = float(torch.stack([part.norm() for part in moved]).norm())
-    assert length == pytest.approx(0.5 * 1e-2, rel=0.02)
-
-
-def test_bfloat16_answers_nearly_as_float32(tmp_path: Path, street: CocoDataset) -> None:
-    recipe = replace(RECIPE, losses=LossSettings())
-    batch = next(iter(feed(AugmentedPictures([street], None, recipe, TINY.size_hw, seed=1), 0, workers=0)))
-    totals = []
-    precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
-    for precision in precisions:
-        step = trainer(tmp_path, replace(recipe, precision=precision)).train_step(batch)
-        totals.append(step.total)
-    assert totals[1] == pytest.approx(totals[0], rel=0.05)
-    assert totals[1] != totals[0]
-
-
-@pytest.mark.parametrize("kind", ["ohem", "balanced-ohem", "focal"])
-def test_a_batch_in_parts_is_the_whole_batch(
-    tmp_path: Path, street: CocoDataset, kind: Literal["ohem", "balanced-ohem", "focal"]
-) -> None:
-    """Losses and gradients, on stored statistics; of the parts of three pictures one has no object."""
-    recipe = replace(RECIPE, batch=6, losses=LossSettings(classes=ClassLossSettings(kind), masks_per_picture=2))
-    found = []
-    for parts in (1, 2, 6):
-        learner = trainer(tmp_path, replace(recipe, accumulate=parts, batch_norm="stored"), seeded_network()).learner
-        batch = next(iter(feed(AugmentedPictures([street], None, recipe, TINY.size_hw, seed=1), 0, workers=0)))
-        empty = Targets(*(field[:0] for field in batch.targets[0]))
-        outcome = learner.learn(batch._replace(targets=[*batch.targets[:5], empty]), 0)
-        gradients = torch.cat(
-            [parameter.grad.flatten() for parameter in learner.parameters if parameter.grad is not None]
-        )
-        found.append((outcome, gradients))
-    (whole, slopes), *others = found
-    for outcome, gradients in others:
-        assert outcome.terms == pytest.approx(whole.terms, rel=1e-5)
-        assert outcome.gradient_norm == pytest.approx(whole.gradient_norm, rel=1e-5)
-        assert float((gradients - slopes).norm() / slopes.norm()) < 1e-5
-
-
-def test_float16_learns_nearly_as_float32(tmp_path: Path, street: CocoDataset) -> None:
-    """Its gradients are scaled, and what is told and learned is not."""
-    recipe = replace(RECIPE, losses=LossSettings(), batch_norm="stored", clip_norm=0.0, warmup_steps=0)
-    batch = next(iter(feed(AugmentedPictures([street], None, recipe, TINY.size_hw, seed=1), 0, workers=0)))
-    plain = trainer(tmp_path, replace(recipe, precision="float32"), seeded_network())
-    half = trainer(tmp_path, replace(recipe, precision="float16"), seeded_network())
-    expected, outcome = plain.train_step(batch), half.train_step(batch)
-    while outcome.problem == OVERFLOW:
-        outcome = half.train_step(batch)
-    assert outcome.scale > 1
-    assert outcome.problem == ""
-    assert outcome.total == pytest.approx(expected.total, rel=0.02)
-    assert outcome.total != expected.total
-    assert outcome.gradient_norm == pytest.approx(expected.gradient_norm, rel=0.05)
-
-
-def test_a_scale_that_is_too_high_is_no_failure(
-    tmp_path: Path, street: CocoDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It halves until the gradient fits; only where it has come down to 1 is the gradient to blame."""
-    monkeypatch.setattr("training.loop.MOST_FAILURES", 2)
-    recipe = replace(RECIPE, precision="float16", steps=6, batch_norm="stored")
-    high = trainer(tmp_path / "high", recipe, seeded_network())
-    high.learner.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
-    run(high, street)
-    assert high.standing.failures_in_a_row == 0
-    log = log_of(tmp_path / "high")
-    assert [line["scale"] for line in log] == [2.0 ** (127 - step) for step in range(6)]
-    assert {line["problem"] for line in log} == {OVERFLOW}
-    assert log[-1]["skipped"] == 6
-    low = trainer(tmp_path / "low", recipe, seeded_network())
-    low.learner.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
-    monkeypatch.setattr("training.step.get_total_norm", lambda _: torch.tensor(torch.inf))
-    with pytest.raises(DataError, match="the gradient was no number in 2 steps in a row, up to step 2"):
-        run(low, street)
-
-
 def test_a_float16_run_goes_on_with_its_scale(tmp_path: Path, street: CocoDataset) -> None:
     recipe = replace(RECIPE, precision="float16", batch_norm="stored")
     first = trainer(tmp_path, recipe, seeded_network(), evaluate_every=2)
     first.learner.scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=1)
-    evaluations = first.run(AugmentedPictures([street], None, recipe, TINY.size_hw, seed=1), street)
+    evaluations = first.run(pictures(street, recipe), street)
     next(evaluations)
     evaluations.close()  # type: ignore[attr-defined]  # as when the process ends
     run(trainer(tmp_path, recipe, seeded_network()), street)
@@ -390,7 +200,7 @@ def test_an_evaluation_that_was_cut_off_is_made_up_for(
 
 def test_a_disk_that_fills_up_loses_nothing_already_saved(tmp_path: Path, street: CocoDataset) -> None:
     often = trainer(tmp_path, checkpoint_every=2, evaluate_every=2)
-    evaluations = often.run(AugmentedPictures([street], None, RECIPE, TINY.size_hw, seed=1), street)
+    evaluations = often.run(pictures(street, RECIPE), street)
     next(evaluations)
     (tmp_path / "last.partial").symlink_to("/dev/full")
     with pytest.raises(DataError, match=rf"cannot write {tmp_path / LAST}: No space left on device"):
