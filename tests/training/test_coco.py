@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
 from scene.errors import DataError
-from scene.image import network_input
 from tests.training.coco_on_disk import annotation, counted, disc, rectangle, rle, write_coco
 from training.data.coco import CocoDataset
 from training.data.sample import tight_boxes
@@ -57,10 +56,9 @@ def test_masks_are_those_of_pycocotools(tmp_path: Path, form: Any) -> None:
     np.testing.assert_array_equal(sample.masks, np.stack(masks))
 
 
-@pytest.mark.parametrize("to_hw", [None, (40, 60), (20, 30), (27, 50), (80, 90)])
-def test_boxes_are_the_tight_boxes_of_the_masks(tmp_path: Path, to_hw: tuple[int, int] | None) -> None:
+def test_boxes_are_the_tight_boxes_of_the_masks(tmp_path: Path) -> None:
     rows = [annotation(1, rle(mask)) for mask in random_masks(SIZE, seed=5)]
-    sample = CocoDataset(write_coco(tmp_path, SIZE, 1, rows), scale_to_hw=to_hw)[0].check()
+    sample = CocoDataset(write_coco(tmp_path, SIZE, 1, rows))[0].check()
     assert len(sample) > 10
     np.testing.assert_array_equal(sample.boxes_xyxy, tight_boxes(sample.masks))
 
@@ -113,39 +111,6 @@ def test_instances_without_a_pixel_do_not_appear(tmp_path: Path) -> None:
     assert len(sample.check()) == 1
 
 
-@pytest.mark.parametrize(
-    ("size_hw", "to_hw"), [((64, 128), (36, 72)), ((61, 97), (30, 50)), ((40, 60), (80, 100)), ((40, 60), (80, 30))]
-)
-def test_reading_small_is_reading_then_resizing(
-    tmp_path: Path, size_hw: tuple[int, int], to_hw: tuple[int, int]
-) -> None:
-    rows = [annotation(1, rle(mask)) for mask in random_masks(size_hw, seed=2)[3:]]
-    path = write_coco(tmp_path, size_hw, 1, rows)
-    whole, small = CocoDataset(path)[0], CocoDataset(path, to_hw)[0].check()
-    method = cv2.INTER_AREA if to_hw[0] <= size_hw[0] and to_hw[1] <= size_hw[1] else cv2.INTER_LINEAR
-    resized = [cv2.resize(mask * np.uint8(254), to_hw[::-1], interpolation=method) >= 127 for mask in whole.masks]
-    expected = np.stack([mask for mask in resized if mask.any()])
-    assert len(small) == len(expected)
-    shared, either = (small.masks & expected).sum((1, 2)), (small.masks | expected).sum((1, 2))
-    assert (shared / either).min() > 0.98
-    assert np.abs(small.image.astype(int) - network_input(whole.image, to_hw)).max() <= 6
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg"])
-@pytest.mark.parametrize("size_hw", [(80, 120), (81, 121)])
-def test_pictures_read_at_half_size_show_the_same(tmp_path: Path, size_hw: tuple[int, int], suffix: str) -> None:
-    path = write_coco(tmp_path, size_hw, 1, [])
-    pixels = CocoDataset(path).picture(0)[..., ::-1]
-    cv2.imwrite(str(tmp_path / f"images/1{suffix}"), pixels)
-    images = json.loads(path.read_text())["images"]
-    edited(path, images=[{**images[0], "file_name": f"1{suffix}"}])
-    half = CocoDataset(path).picture(0, (40, 60))
-    whole = network_input(CocoDataset(path).picture(0), (40, 60))
-    assert half.shape == (40, 60, 3)
-    assert np.abs(half.astype(int) - whole).mean() < 4
-    assert np.abs(half.astype(int)[..., ::-1] - whole).mean() > 8
-
-
 def test_classes_are_found_by_name_and_unknown_names_counted(tmp_path: Path) -> None:
     mask = rle(disc(SIZE, (20, 20), 5))
     path = write_coco(tmp_path, SIZE, 1, [annotation(1, mask, 17), annotation(1, mask, 90), annotation(1, mask, 90)])
@@ -155,10 +120,10 @@ def test_classes_are_found_by_name_and_unknown_names_counted(tmp_path: Path) -> 
     assert dataset.dropped == {"toothbrush": 2}
 
 
-def test_the_ground_truth_is_a_coco_file_at_full_resolution(tmp_path: Path) -> None:
+def test_the_ground_truth_is_a_coco_file(tmp_path: Path) -> None:
     masks = random_masks(SIZE, seed=3)
     rows = [annotation(1 + number % 2, rle(mask)) for number, mask in enumerate(masks)]
-    dataset = CocoDataset(write_coco(tmp_path, SIZE, 2, rows), scale_to_hw=(10, 15))
+    dataset = CocoDataset(write_coco(tmp_path, SIZE, 2, rows))
     coco = COCO()
     coco.dataset = copy.deepcopy(dataset.ground_truth)
     coco.createIndex()

@@ -21,9 +21,9 @@ def test_nothing_is_there(tmp_path: Path) -> None:
 def test_a_coco_json_and_the_folder_that_holds_it(tmp_path: Path) -> None:
     path = write_coco(tmp_path, SIZE, 2, [])
     for name in (path, tmp_path):
-        data = open_dataset(name, (20, 30), ("car", "person"))
+        data = open_dataset(name, ("car", "person"))
         assert isinstance(data, CocoDataset)
-        assert (len(data), data.scale_to_hw, data.class_names) == (2, (20, 30), ("car", "person"))
+        assert (len(data), data.class_names) == (2, ("car", "person"))
 
 
 def test_cocos_own_layout(tmp_path: Path) -> None:
@@ -41,9 +41,9 @@ def test_cityscapes_splits(tmp_path: Path) -> None:
     write_polygons(frame_of(tmp_path, split="train"), [])
     assert isinstance(open_dataset(tmp_path), CityscapesDataset)
     write_polygons(frame_of(tmp_path, split="val"), [])
-    data = open_dataset(Path(f"{tmp_path}:val"), (20, 30))
+    data = open_dataset(Path(f"{tmp_path}:val"), ("car", "person"))
     assert isinstance(data, CityscapesDataset)
-    assert (data.split, data.scale_to_hw) == ("val", (20, 30))
+    assert (data.split, data.class_names) == ("val", ("car", "person"))
     with pytest.raises(DataError, match=rf"has several splits; name one of {tmp_path}:train, {tmp_path}:val"):
         open_dataset(tmp_path)
     with pytest.raises(DataError, match="no pictures of the split 'test'"):

@@ -59,7 +59,7 @@ def test_only_the_best_count(tmp_path: Path) -> None:
 
 
 def test_whole_pictures_come_in_order_and_in_batches(tmp_path: Path) -> None:
-    dataset = CocoDataset(write_coco(tmp_path, SIZE, 5, []), scale_to_hw=(16, 16))
+    dataset = CocoDataset(write_coco(tmp_path, SIZE, 5, []))
     seen: list[list[RgbImage]] = []
 
     def predict(frames: list[RgbImage]) -> list[Detections]:

@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 
 from scene.errors import DataError
-from training.data.mask_window import SizeHw
 from training.data.picture_file import decode_file
+from training.data.sample import SizeHw
 
 SIZES = ("small", "medium", "large")
 _SMALL, _MEDIUM = 32**2, 96**2

@@ -15,10 +15,9 @@ from training.data.cityscapes_labels import class_table
 from training.data.cityscapes_layout import Frame, frames_of
 from training.data.cityscapes_truth import InstanceIds, Region, read_truth, regions, truth_size
 from training.data.dataset import Label, coco_truth
-from training.data.mask_window import SizeHw, mask_window, resized, window_box
 from training.data.picture_file import read_picture
 from training.data.run_lengths import RunLengths, crop_rle
-from training.data.sample import EVERY_CLASS, Sample
+from training.data.sample import EVERY_CLASS, Sample, SizeHw
 
 
 class CityscapesDataset:
@@ -27,23 +26,15 @@ class CityscapesDataset:
     ``leftImg8bit/{split}/{city}/*_leftImg8bit.png`` with ``gtFine/{split}/{city}/*_gtFine_instanceIds.png``, or, where
     that is not there, ``*_gtFine_polygons.json``, drawn as Cityscapes' own script draws them. Labels find their class
     index by name in ``class_names``, others are left out. Groups are regions to be ignored for their class, one for
-    each connected part; caravans and trailers are ignored for every class. With ``scale_to_hw`` samples are read
-    stretched to that (height, width); ``picture`` and ``ground_truth`` stay whole. Pictures are numbered from 1, sorted
-    by city and name.
+    each connected part; caravans and trailers are ignored for every class. Pictures are numbered
+    from 1, sorted by city and name.
 
     Raises ``DataError`` when there is no picture, or one without its ground truth, or ground truth without its picture,
     and, item by item, when a file is broken or sizes disagree.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        split: str,
-        scale_to_hw: SizeHw | None = None,
-        class_names: tuple[str, ...] = STREET_CLASSES,
-    ) -> None:
+    def __init__(self, root: Path, split: str, class_names: tuple[str, ...] = STREET_CLASSES) -> None:
         self.class_names = class_names
-        self.scale_to_hw = scale_to_hw
         self.split = split
         self.description = f"{split} of {root.name} (Cityscapes' layout)"
         self._class_of = class_table(class_names)
@@ -55,14 +46,11 @@ class CityscapesDataset:
 
     def __getitem__(self, index: int) -> Sample:
         ids, found = self._regions(index)
-        size_hw = ids.shape[0], ids.shape[1]
-        image = read_picture(self._frames[index].picture, size_hw, self.scale_to_hw)
-        masks, boxes_xyxy = _masks(ids, found, self.scale_to_hw or size_hw)
+        image = read_picture(self.picture_path(index), (ids.shape[0], ids.shape[1]))
         classes = np.array([self._class_of[region.label_id] for region in found], np.int64)
         crowds = np.array([region.is_group for region in found], np.bool_) | (classes == EVERY_CLASS)
-        sample = Sample(image, boxes_xyxy, classes, masks, crowds)
-        visible = sample.boxes_xyxy[:, 2] > sample.boxes_xyxy[:, 0]
-        return sample if visible.all() else sample.rows(visible)
+        boxes_xyxy = np.array([region.box_xyxy for region in found], np.float32).reshape(-1, 4)
+        return Sample(image, boxes_xyxy, classes, _masks(ids, found), crowds)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker process needs: not the ground truth, which only evaluation builds."""
@@ -84,9 +72,9 @@ class CityscapesDataset:
         """Where the picture lies."""
         return self._frames[index].picture
 
-    def picture(self, index: int, scale_to_hw: SizeHw | None = None) -> RgbImage:
-        """The picture alone, uint8 RGB [H, W, 3], whole or stretched to (height, width)."""
-        return read_picture(self.picture_path(index), self.size_hw(index), scale_to_hw)
+    def picture(self, index: int) -> RgbImage:
+        """The picture alone, uint8 RGB [H, W, 3]."""
+        return read_picture(self.picture_path(index), self.size_hw(index))
 
     def labels(self, index: int) -> list[Label]:
         """What is labelled on the whole picture."""
@@ -151,16 +139,10 @@ def _truth_file(frame: Frame) -> Path:
     return frame.truths[0]
 
 
-def _masks(ids: InstanceIds, found: list[Region], to_hw: SizeHw) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The regions' masks uint8 [N, h, w], stretched, and their tight boxes xyxy; only what holds a region is looked
-    at."""
-    size_hw = ids.shape[0], ids.shape[1]
-    masks, boxes_xyxy = np.zeros((len(found), *to_hw), np.uint8), np.zeros((len(found), 4), np.float32)
-    for mask, box, region in zip(masks, boxes_xyxy, found, strict=True):
+def _masks(ids: InstanceIds, found: list[Region]) -> NDArray[np.uint8]:
+    """The regions' masks uint8 [N, H, W]; only the boxes are looked at."""
+    masks = np.zeros((len(found), *ids.shape), np.uint8)
+    for mask, region in zip(masks, found, strict=True):
         x1, y1, x2, y2 = region.box_xyxy
-        window = mask_window((y1, y2), (x1, x2), size_hw, to_hw)
-        crop = (ids[slice(*window.rows), slice(*window.columns)] == region.value).view(np.uint8)
-        (top, bottom), (left, right) = window.to_rows, window.to_columns
-        mask[top:bottom, left:right] = resized(crop, (bottom - top, right - left), window.shrinks)
-        box[:] = window_box(mask, window)
-    return masks, boxes_xyxy
+        mask[y1:y2, x1:x2] = ids[y1:y2, x1:x2] == region.value
+    return masks

@@ -17,7 +17,7 @@ from training.data.cityscapes_truth import (
     read_polygons,
     regions,
 )
-from training.data.mask_window import SizeHw
+from training.data.sample import SizeHw
 
 
 def cityscapes_census(

@@ -21,8 +21,8 @@ from training.data.cityscapes_labels import (
     is_known,
     split_label,
 )
-from training.data.mask_window import SizeHw
 from training.data.picture_file import decode_file
+from training.data.sample import SizeHw
 
 InstanceIds = NDArray[np.uint16]
 """uint16 [H, W] as in ``*_instanceIds.png``: label id x 1000 + n for object n of a label, else the label id."""

@@ -17,10 +17,9 @@ from training.data.cityscapes_labels import GROUP, IGNORED_LABELS, LABEL_IDS, OB
 from training.data.cityscapes_layout import Frame
 from training.data.cityscapes_truth import InstanceIds, PolygonFile, PolygonObject, paint
 from training.data.dataset import InstanceDataset, Label
-from training.data.mask_window import SizeHw
 from training.data.outline import Points, outline
 from training.data.run_lengths import compressed
-from training.data.sample import EVERY_CLASS
+from training.data.sample import EVERY_CLASS, SizeHw
 
 BACKGROUND = "road"
 """The label of what is no instance: Cityscapes' own scoring takes "unlabeled" for void, where nothing is wrong."""

@@ -24,10 +24,9 @@ from training.data.coco_file import (
     read_coco,
 )
 from training.data.dataset import Label, coco_truth
-from training.data.mask_window import SizeHw
 from training.data.picture_file import read_picture
 from training.data.run_lengths import RunLengths, compressed, decode_onto, mask_area
-from training.data.sample import EVERY_CLASS, Sample
+from training.data.sample import EVERY_CLASS, Sample, SizeHw
 
 _Row = tuple[int, CocoAnnotation]
 """A class index, or ``EVERY_CLASS``, and the annotation."""
@@ -38,20 +37,16 @@ class CocoDataset:
 
     Categories find their class index by name in ``class_names``; annotations of other names are left out and counted in
     ``dropped``. A picture lies at its ``file_name`` beside the JSON, in ``images/`` where that names no folder, or
-    where COCO's own layout has it (``annotations/instances_val2017.json`` beside ``val2017/``). With ``scale_to_hw``
-    samples are read stretched to that (height, width); ``picture`` and ``ground_truth`` stay whole. Masks stay run
-    lengths until an item is asked for; instances without a pixel left do not appear in it. A crowd that stands there
+    where COCO's own layout has it (``annotations/instances_val2017.json`` beside ``val2017/``). Masks stay
+    run lengths until an item is asked for; instances without a pixel do not appear in it. A crowd that stands there
     once for every class is one region of ``EVERY_CLASS``.
 
     Raises ``DataError`` when the JSON is missing, malformed or empty, and, item by item, when a picture is.
     """
 
-    def __init__(
-        self, annotation_file: Path, scale_to_hw: SizeHw | None = None, class_names: tuple[str, ...] = STREET_CLASSES
-    ) -> None:
+    def __init__(self, annotation_file: Path, class_names: tuple[str, ...] = STREET_CLASSES) -> None:
         content = read_coco(annotation_file)
         self.class_names = class_names
-        self.scale_to_hw = scale_to_hw
         self.description = described(content.info, annotation_file.name)
         self._file = annotation_file
         self._folder = picture_folder(annotation_file)
@@ -65,12 +60,12 @@ class CocoDataset:
 
     def __getitem__(self, index: int) -> Sample:
         entry = self._images[index]
-        image, rows = self.picture(index, self.scale_to_hw), self._rows[entry.id]
-        masks, boxes_xyxy = self._masks(entry, self.scale_to_hw or (entry.height, entry.width))
+        image, rows = self.picture(index), self._rows[entry.id]
+        masks, boxes_xyxy = self._masks(entry)
         classes = np.array([class_index for class_index, _ in rows], np.int64)
         crowds = np.array([row.iscrowd != 0 for _, row in rows], np.bool_)
         sample = Sample(image, boxes_xyxy, classes, masks, crowds)
-        visible = sample.boxes_xyxy[:, 2] > sample.boxes_xyxy[:, 0]
+        visible = boxes_xyxy[:, 2] > boxes_xyxy[:, 0]
         return sample if visible.all() else sample.rows(visible)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -89,9 +84,9 @@ class CocoDataset:
         """Where the picture lies."""
         return picture_file(self._file, self._folder, self._images[index].file_name)
 
-    def picture(self, index: int, scale_to_hw: SizeHw | None = None) -> RgbImage:
-        """The picture alone, uint8 RGB [H, W, 3], whole or stretched to (height, width)."""
-        return read_picture(self.picture_path(index), self.size_hw(index), scale_to_hw)
+    def picture(self, index: int) -> RgbImage:
+        """The picture alone, uint8 RGB [H, W, 3]."""
+        return read_picture(self.picture_path(index), self.size_hw(index))
 
     def labels(self, index: int) -> list[Label]:
         """What is labelled on the whole picture; boxes and areas are the masks' where the JSON states none."""
@@ -130,13 +125,13 @@ class CocoDataset:
         """A COCO JSON as plain data, at full resolution: category ids are class indices plus one, masks compressed."""
         return coco_truth(self)
 
-    def _masks(self, entry: CocoImage, to_hw: SizeHw) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def _masks(self, entry: CocoImage) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """A picture's masks [N, h, w] and their tight boxes xyxy."""
-        rows = self._rows[entry.id]
-        masks, boxes_xyxy = np.zeros((len(rows), *to_hw), np.uint8), np.zeros((len(rows), 4), np.float32)
+        rows, size_hw = self._rows[entry.id], (entry.height, entry.width)
+        masks, boxes_xyxy = np.zeros((len(rows), *size_hw), np.uint8), np.zeros((len(rows), 4), np.float32)
         with self._naming(entry):
             for mask, box, (_, row) in zip(masks, boxes_xyxy, rows, strict=True):
-                box[:] = decode_onto(mask, compressed(row.segmentation, (entry.height, entry.width)))
+                box[:] = decode_onto(mask, compressed(row.segmentation, size_hw))
         return masks, boxes_xyxy
 
     @contextmanager

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from scene.classes import coco_categories
 from scene.image import RgbImage
-from training.data.mask_window import SizeHw
 from training.data.run_lengths import Rle, Segmentation, compressed
-from training.data.sample import EVERY_CLASS, Sample
+from training.data.sample import EVERY_CLASS, Sample, SizeHw
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,11 @@ class InstanceDataset(Protocol):
     """
 
     class_names: tuple[str, ...]
-    scale_to_hw: SizeHw | None
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample:
-        """The picture and its masks, stretched to ``scale_to_hw`` if that is given; what has no pixel left is out."""
+        """The picture with its instances; what has no pixel is out."""
         ...
 
     @property
@@ -56,15 +54,15 @@ class InstanceDataset(Protocol):
         ...
 
     def size_hw(self, index: int) -> SizeHw:
-        """The whole picture's (height, width), as its labels have it."""
+        """The picture's (height, width), as its labels have it."""
         ...
 
     def picture_path(self, index: int) -> Path:
         """Where the picture lies."""
         ...
 
-    def picture(self, index: int, scale_to_hw: SizeHw | None = None) -> RgbImage:
-        """The picture alone, uint8 RGB [H, W, 3], whole or stretched to (height, width)."""
+    def picture(self, index: int) -> RgbImage:
+        """The picture alone, uint8 RGB [H, W, 3]."""
         ...
 
     def labels(self, index: int) -> list[Label]:

@@ -9,7 +9,6 @@ from training.data.cityscapes import CityscapesDataset
 from training.data.cityscapes_layout import is_cityscapes, splits_of
 from training.data.coco import CocoDataset
 from training.data.dataset import InstanceDataset
-from training.data.mask_window import SizeHw
 
 INSTANCES = "instances.json"
 """The COCO JSON of a folder that holds a data set."""
@@ -54,20 +53,18 @@ def locate(data: Path) -> CocoLocation | CityscapesLocation:
     raise DataError(f"expected a data set at {data}, found none: name {FORMS}")
 
 
-def open_dataset(
-    data: Path, scale_to_hw: SizeHw | None = None, class_names: tuple[str, ...] = STREET_CLASSES
-) -> InstanceDataset:
-    """The data set of this name (see ``locate``), read at ``scale_to_hw`` (height, width) where that is given.
+def open_dataset(data: Path, class_names: tuple[str, ...] = STREET_CLASSES) -> InstanceDataset:
+    """The data set of this name (see ``locate``).
 
     Raises ``DataError`` where there is none, or where a folder has several splits and none is chosen.
     """
     place = locate(data)
     if isinstance(place, CocoLocation):
-        return CocoDataset(place.annotation_file, scale_to_hw, class_names)
+        return CocoDataset(place.annotation_file, class_names)
     if len(place.splits) > 1:
         choices = ", ".join(f"{data}:{split}" for split in place.splits)
         raise DataError(f"{data} has several splits; name one of {choices}")
-    return CityscapesDataset(place.root, place.splits[0], scale_to_hw, class_names)
+    return CityscapesDataset(place.root, place.splits[0], class_names)
 
 
 def _root_and_split(data: Path) -> tuple[Path, str, str]:

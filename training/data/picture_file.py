@@ -1,4 +1,4 @@
-"""Reading a data set's picture, at the size that is asked for."""
+"""Reading a data set's picture."""
 
 from pathlib import Path
 from typing import cast
@@ -8,28 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene.errors import DataError
-from scene.image import RgbImage, is_whole, network_input
-from training.data.mask_window import SizeHw
+from scene.image import RgbImage, is_whole
+from training.data.sample import SizeHw
 
 
-def read_picture(path: Path, size_hw: SizeHw, scale_to_hw: SizeHw | None = None) -> RgbImage:
-    """The picture uint8 RGB [H, W, 3], whole or stretched to (height, width).
+def read_picture(path: Path, size_hw: SizeHw) -> RgbImage:
+    """The picture, uint8 RGB [H, W, 3]; ``size_hw`` is what its labels say.
 
-    It is decoded at half size where that is still enough: a training step must not wait for pixels that it discards.
-    Orientation tags are ignored, as COCO's annotations do. ``size_hw`` is what its labels say. Raises ``DataError``
-    naming the file where it is missing, truncated, no picture, or of another size.
+    Orientation tags are ignored, as COCO's annotations do. Raises ``DataError`` naming the file where it is missing,
+    truncated, no picture, or of another size.
     """
-    half = scale_to_hw is not None and all(2 * to <= side for to, side in zip(scale_to_hw, size_hw, strict=True))
-    reduction = cv2.IMREAD_REDUCED_GRAYSCALE_2 if half else 0
-    pixels = decode_file(path, reduction | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    if not _has_size(pixels.shape, size_hw, half):
-        height, width = (side * 2 if half else side for side in pixels.shape[:2])
+    pixels = decode_file(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels.shape[:2] != size_hw:
         raise DataError(
-            f"{path} is no picture of {size_hw} (height, width) as its labels say, but of about {(height, width)}; "
+            f"{path} is no picture of {size_hw} (height, width) as its labels say, but of {pixels.shape[:2]}; "
             "fetch the data set again"
         )
-    image = cast(RgbImage, pixels)
-    return network_input(image, scale_to_hw) if scale_to_hw and image.shape[:2] != scale_to_hw else image
+    return cast(RgbImage, pixels)
 
 
 def decode_file(path: Path, flags: int) -> NDArray[np.generic]:
@@ -50,8 +45,3 @@ def decode_file(path: Path, flags: int) -> NDArray[np.generic]:
     if pixels is None:
         raise DataError(f"{path} is no picture that can be decoded; fetch the data set again")
     return cast(NDArray[np.generic], pixels)
-
-
-def _has_size(shape: tuple[int, ...], size_hw: SizeHw, half: bool) -> bool:
-    """Whether a decoded picture has the stated size; halves of odd sides are rounded up for JPEG, down for PNG."""
-    return all(abs(2 * got - side) <= 1 if half else got == side for got, side in zip(shape, size_hw, strict=False))

@@ -1,4 +1,4 @@
-"""COCO's masks: run lengths and polygons, decoded onto a mask of any size, and encoded from a crop."""
+"""COCO's masks: run lengths and polygons, decoded, and encoded from a crop."""
 
 from typing import Any, cast
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from scene.errors import DataError
-from training.data.mask_window import SizeHw, mask_window, resized, window_box
+from training.data.sample import SizeHw
 
 Rle = dict[str, Any]
 """COCO's compressed run lengths: ``{"size": [h, w], "counts": str or bytes}``."""
@@ -41,19 +41,17 @@ def compressed(segmentation: Segmentation, size_hw: SizeHw) -> Rle:
 
 
 def decode_onto(target: NDArray[np.uint8], rle: Rle) -> tuple[int, int, int, int]:
-    """Write a mask into ``target`` uint8 [h, w], averaged over areas and cut at one half; its tight box xyxy there.
+    """Write a mask into ``target``, uint8 zeros [h, w] of its size; its tight box xyxy, zeros where it is empty.
 
-    Only what holds the instance is decoded and resized. Run lengths go down columns, so all is done transposed.
+    Only the columns that hold the instance are decoded: whole frames, as pycocotools decodes them, would take most of
+    the time of reading a scene of small instances.
     """
-    size_hw, runs = (rle["size"][0], rle["size"][1]), mask_runs(rle)
+    height, runs = rle["size"][0], mask_runs(rle)
     if not len(runs):
         return 0, 0, 0, 0
-    columns, rows = _extent(runs, size_hw[0])
-    window = mask_window(rows, columns, size_hw, (target.shape[0], target.shape[1]))
-    (top, bottom), (left, right) = window.to_rows, window.to_columns
-    crop = _fill_columns(runs, window.columns, size_hw[0])[:, slice(*window.rows)]
-    target[top:bottom, left:right] = resized(crop, (right - left, bottom - top), window.shrinks).T
-    return window_box(target, window)
+    (left, right), (top, bottom) = _extent(runs, height)
+    target[top:bottom, left:right] = _fill_columns(runs, (left, right), height)[:, top:bottom].T
+    return left, top, right, bottom
 
 
 def crop_rle(mask: NDArray[np.uint8], mask_xy: tuple[int, int], size_hw: SizeHw) -> Rle:
@@ -100,10 +98,7 @@ def _extent(runs: NDArray[np.int64], height: int) -> tuple[tuple[int, int], tupl
 
 
 def _fill_columns(runs: NDArray[np.int64], span: tuple[int, int], height: int) -> NDArray[np.uint8]:
-    """The columns from ``span[0]`` up to ``span[1]``, which hold all runs, as uint8 [columns, height] of 0 and 1.
-
-    Decoding whole frames, as pycocotools does, would take most of the time of reading a scene of small instances.
-    """
+    """The columns from ``span[0]`` up to ``span[1]``, which hold all runs, as uint8 [columns, height] of 0 and 1."""
     columns = np.zeros((span[1] - span[0]) * height, np.uint8)
     for start, stop in (runs - span[0] * height).tolist():
         columns[start:stop] = 1

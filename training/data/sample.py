@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from scene.errors import DataError
 from scene.image import RgbImage
 
+SizeHw = tuple[int, int]
+"""Height and width in pixels."""
+
 EVERY_CLASS = -1
 """The class of a region that is to be ignored whatever is found there (Cityscapes' caravans and trailers)."""
 
@@ -33,7 +36,7 @@ class Sample:
         return len(self.classes)
 
     @property
-    def size_hw(self) -> tuple[int, int]:
+    def size_hw(self) -> SizeHw:
         """The picture's (height, width) in pixels."""
         return self.image.shape[0], self.image.shape[1]
 
