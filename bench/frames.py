@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from scene.errors import ConfigurationError, DataError
-from scene.image import RgbImage
+from scene.errors import DataError
+from scene.image import RgbImage, parse_size
 from streetmask.sources import open_source
 
 SEED = 30_000
@@ -31,14 +31,6 @@ def load_frames(source: str | None, count: int, size: str | None) -> NDArray[np.
     if not frames:
         raise DataError(f"{source} holds no picture to measure on")
     return np.stack(frames)
-
-
-def parse_size(size: str) -> tuple[int, int]:
-    """``WIDTHxHEIGHT`` as (height, width)."""
-    width, _, height = size.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and 16 <= int(width) <= 8192 and 16 <= int(height) <= 8192):
-        raise ConfigurationError("size", f"expected WIDTHxHEIGHT such as 1280x720, but {size!r} came")
-    return int(height), int(width)
 
 
 def _rendered(count: int, size_hw: tuple[int, int]) -> Iterator[RgbImage]:

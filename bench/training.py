@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import tyro
 
 from bench.engine import device_of
-from bench.frames import SEED, parse_size
+from bench.frames import SEED
 from bench.loader import FedRun, LoaderRun, feed_training, load_alone
 from bench.machine import Watch
 from bench.report import Document, document, emit, prepare_out
@@ -22,6 +22,7 @@ from bench.subjects import require_networks
 from bench.train_lines import lines
 from bench.worker import Worker
 from scene.errors import StreetMaskError, require
+from scene.image import parse_size
 from serve.settings import usable_cpus
 from streetmask.command_line import INTERRUPTED
 from training.data.location import locate

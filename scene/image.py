@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from scene.errors import FrameError
+from scene.errors import ConfigurationError, FrameError
 
 RgbImage = NDArray[np.uint8]
 """uint8 [H, W, 3], RGB."""
@@ -17,10 +17,18 @@ RgbImage = NDArray[np.uint8]
 MAX_PIXELS = 4096 * 2160
 """The default limit of a frame: cinema 4K."""
 
-_MIN_SIDE = 16
+_MIN_SIDE, _MAX_SIDE = 16, 8192
 _PNG_START, _PNG_END = b"\x89PNG", b"IEND\xaeB`\x82"
 _JPEG_START, _JPEG_END, _JPEG_SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
 _JPEG_BARE = (0x00, 0x01, *range(0xD0, 0xD9), 0xFF)
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """``WIDTHxHEIGHT``, as a user writes it, as (height, width)."""
+    width, _, height = size.partition("x")
+    if not all(side.isdecimal() and _MIN_SIDE <= int(side) <= _MAX_SIDE for side in (width, height)):
+        raise ConfigurationError("size", f"expected WIDTHxHEIGHT such as 1280x720, but {size!r} came")
+    return int(height), int(width)
 
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> RgbImage:

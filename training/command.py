@@ -10,6 +10,7 @@ import tyro
 
 from model.weight_file import WeightFile, read_state
 from scene.errors import ConfigurationError, require
+from scene.image import parse_size
 from training.checkpoint import training_history, unknown_data
 from training.data.dataset import InstanceDataset
 from training.data.location import open_dataset
@@ -44,6 +45,8 @@ class TrainArguments:
     """Network instead of the recipe's or the weights' own."""
     classes: tuple[str, ...] = ()
     """Class names to train for, in order, instead of the recipe's or the weights' own."""
+    size: str | None = None
+    """WIDTHxHEIGHT of the network's input instead of the recipe's or the weights' own, such as 768x384."""
     reinitialise_classes: bool = False
     """Start the class layers anew instead of carrying their rows over."""
     steps: int | None = None
@@ -131,7 +134,8 @@ def _train(arguments: TrainArguments, ranks: Ranks, say: Callable[[str], None]) 
 def _begun(arguments: TrainArguments, recipe: Recipe, file: WeightFile | None) -> Start:
     """The network as it starts, frozen as the recipe says."""
     torch.manual_seed(arguments.seed)
-    start = begin(recipe, file, Choice(arguments.preset, arguments.classes, arguments.reinitialise_classes))
+    size_hw = parse_size(arguments.size) if arguments.size else None
+    start = begin(recipe, file, Choice(arguments.preset, arguments.classes, size_hw, arguments.reinitialise_classes))
     freeze(start.network, recipe.trains, start.new)
     return start
 

@@ -14,10 +14,14 @@ from model.weights import Report, class_count, config_for, known_classes, load_w
 from model.yolact import Yolact
 from scene.errors import ConfigurationError, DataError, require
 from training.class_losses import ClassLossSettings
+from training.data.sample import SizeHw
 from training.recipes import Recipe
 
 CLASS_LAYER = "prediction_layers.0.conf_layer"
 CLASS_LAYER_WEIGHT, CLASS_LAYER_BIAS = (f"{CLASS_LAYER}.{part}" for part in ("weight", "bias"))
+
+_LEAST_SIDE = 128
+"""Of an input: on less the coarsest maps have no room for what convolves them."""
 
 _PRIOR_DEVIATION = 0.01
 """Of a fresh class layer's weights under a focal loss (RetinaNet, section 4.1), so that its bias decides."""
@@ -25,11 +29,12 @@ _PRIOR_DEVIATION = 0.01
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user says of the network: a ``preset`` and ``class_names`` instead of what recipe and weights have, and
-    whether the layers with a row a class start anew whatever could be carried over."""
+    """What the user says of the network: a ``preset``, ``class_names`` and the input's (height, width) instead of what
+    recipe and weights have, and whether the layers with a row a class start anew whatever could be carried over."""
 
     preset: str | None = None
     class_names: tuple[str, ...] = ()
+    size_hw: SizeHw | None = None
     reinitialise_classes: bool = False
 
 
@@ -46,6 +51,9 @@ class Start:
 def begin(recipe: Recipe, file: WeightFile | None, choice: Choice) -> Start:
     """The recipe's network with the file's weights, its anchors and its scoring those of the recipe.
 
+    With another input's size the anchors keep their sides in pixels, as what the weights have learned does: a larger
+    input brings smaller objects within their reach.
+
     A file of other classes gives each class the rows of the class of its name (a rider those of a person), see
     ``model.weights.mapped_by_name``. A class layer starts anew where its logits meant something else, and with the
     prior under a focal loss. Raises ``ConfigurationError`` where the recipe starts from something else than this, and
@@ -61,7 +69,9 @@ def begin(recipe: Recipe, file: WeightFile | None, choice: Choice) -> Start:
         told.append(line)
         new |= names
     sides = [side for level in config.anchors.scales_px for side in level]
-    told += [f"classes: {', '.join(config.class_names)}", f"anchors: sides of {min(sides):g} to {max(sides):g} pixels"]
+    height, width = config.size_hw
+    told.append(f"classes: {', '.join(config.class_names)}")
+    told.append(f"input: {width}x{height} pixels; anchors: sides of {min(sides):g} to {max(sides):g} pixels")
     return Start(network, frozenset(new), tuple(told))
 
 
@@ -122,7 +132,10 @@ def _config(recipe: Recipe, file: WeightFile | None, choice: Choice) -> YolactCo
     if recipe.anchor_factor != 1:
         like = preset_like(base)
         anchors = (PRESETS[like] if like else base).anchors.scaled(recipe.anchor_factor)
-    return replace(base, class_names=names, anchors=anchors, scoring=recipe.losses.classes.scoring)
+    size_hw = choice.size_hw or base.size_hw
+    require("size", choice.size_hw is None or min(size_hw) >= _LEAST_SIDE, f"sides of {_LEAST_SIDE} or more", size_hw)
+    scoring = recipe.losses.classes.scoring
+    return replace(base, class_names=names, size_hw=size_hw, anchors=anchors, scoring=scoring)
 
 
 def _base(recipe: Recipe, file: WeightFile | None, preset: str | None) -> YolactConfig:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from scene.errors import FrameError
-from scene.image import MAX_PIXELS, as_rgb, check_size, decode_image, decode_raw, is_whole, network_input
+from scene.errors import ConfigurationError, FrameError
+from scene.image import MAX_PIXELS, as_rgb, check_size, decode_image, decode_raw, is_whole, network_input, parse_size
 
 HEIGHT, WIDTH = 48, 64
 
@@ -263,3 +263,15 @@ def test_a_file_is_whole_until_its_end_mark_is_cut_off() -> None:
         assert is_whole(data + b"\0" * 9)
         assert not any(is_whole(data[:length]) for length in range(5, len(data) - 1, 7))
     assert is_whole(b"BM of another format")
+
+
+def test_a_size_is_width_then_height() -> None:
+    assert parse_size("1280x720") == (720, 1280)
+
+
+@pytest.mark.parametrize(
+    "size", ["", "big", "1280", "1280x", "x720", "1280x720x3", "15x720", "1280x8193", "-64x64", "²0x64"]
+)
+def test_a_size_that_is_none(size: str) -> None:
+    with pytest.raises(ConfigurationError, match="size: expected WIDTHxHEIGHT such as 1280x720"):
+        parse_size(size)

@@ -63,13 +63,13 @@ def test_a_run_from_a_checkpoint_with_a_held_out_split(
     save_checkpoint(start, seeded_network(), step=7, data=["3 pictures: a park"])
     arguments = TrainArguments(
         target=(street,), out=out, held_out=street, source=with_info(street, description="a street"), start=start,
-        steps=2, batch=1, workers=0, evaluate_every=1, device="cpu",
+        steps=2, batch=1, workers=0, evaluate_every=1, device="cpu", size="160x128",
     )  # fmt: skip
     train(arguments)
     content = read_checkpoint(out / "last.pt")
     assert content["step"] == 2
     assert content["data"] == ["1 pictures: a street"] * 2 + ["before that: 7 steps on 3 pictures: a park"]
-    assert content["config"]["size_hw"] == TINY.size_hw
+    assert content["config"]["size_hw"] == (128, 160)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
     assert [line.split(":")[0] for line in lines] == ["step 1", "step 2"]
     assert lines[-1].endswith("on 1 pictures")

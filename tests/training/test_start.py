@@ -76,6 +76,17 @@ def test_classes_of_the_users_own() -> None:
         begin(NANO, None, Choice(class_names=("a", "a")))
 
 
+def test_an_input_of_the_users_own_keeps_weights_and_anchors() -> None:
+    file = weights_of(TINY)
+    start = begin(NANO, file, Choice(size_hw=(128, 192)))
+    assert start.network.config == replace(TINY, size_hw=(128, 192))
+    assert same(start.network, begin(NANO, file, Choice()).network, set(start.network.state_dict()))
+    assert not start.new
+    assert start.told[-1].startswith("input: 192x128 pixels; ")
+    with pytest.raises(ConfigurationError, match=r"size: expected sides of 128 or more, but \(96, 192\) came"):
+        begin(NANO, file, Choice(size_hw=(96, 192)))
+
+
 # From COCO
 
 
@@ -89,7 +100,9 @@ def test_cocos_rows_are_carried_over_to_the_street(bare: bool) -> None:
     assert torch.equal(rows, original.semantic_seg_conv.weight[[0, 0, 2, 7, 5, 6, 3, 1]])
     assert same(start.network, original, set(original.state_dict()) - CLASS_TENSORS)
     assert any("rider from person" in line for line in start.told)
-    assert start.told[-2:] == (f"classes: {', '.join(STREET_CLASSES)}", "anchors: sides of 12 to 90 pixels")
+    size = f"{TINY.size_hw[1]}x{TINY.size_hw[0]}"
+    assert start.told[-2] == f"classes: {', '.join(STREET_CLASSES)}"
+    assert start.told[-1] == f"input: {size} pixels; anchors: sides of 12 to 90 pixels"
 
 
 @pytest.mark.parametrize("bare", [True, False])
