@@ -84,8 +84,9 @@ def cityscapes_precision(
 ) -> CityscapesPrecision:
     """Masks ranked by ``mask_score`` against a COCO JSON's annotations, whose masks should not overlap.
 
-    Crowds are Cityscapes' groups of their class. Beside COCO's sections ``ground_truth`` may have ``void``, rows of
-    ``image_id`` and ``segmentation``: pixels of no class on which every prediction is excused.
+    Crowds of a class are Cityscapes' group of it, one a picture. What COCO's AP ignores for every class (caravans and
+    trailers, rows marked ``every_class``) excuses nothing here. Beside COCO's sections ``ground_truth`` may have
+    ``void``, rows of ``image_id`` and ``segmentation``: pixels of no class on which every prediction is excused.
     """
     by_class: dict[int, list[_Overlaps]] = {index: [] for index in range(len(class_names))}
     for index, overlaps in _all_overlaps(predictions, ground_truth):
@@ -105,7 +106,13 @@ def _all_overlaps(predictions: list[Prediction], ground_truth: dict[str, Any]) -
     for row in ground_truth.get("void", ()):
         void.setdefault(row["image_id"], []).append(row["segmentation"])
     for key in sorted(truths.keys() | found.keys()):
-        yield key[1], _overlaps(found.get(key, []), truths.get(key, []), void.get(key[0], []))
+        yield key[1], _overlaps(found.get(key, []), _with_one_group(truths.get(key, [])), void.get(key[0], []))
+
+
+def _with_one_group(truths: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    objects = [row for row in truths if not row["iscrowd"]]
+    parts = [row["segmentation"] for row in truths if row["iscrowd"] and not row.get("every_class")]
+    return [*objects, {"iscrowd": 1, "segmentation": coco_mask.merge(parts)}] if parts else objects
 
 
 def _overlaps(found: list[Prediction], truths: list[dict[str, Any]], void: list[Rle]) -> _Overlaps:

@@ -7,14 +7,14 @@ import pytest
 from numpy.typing import NDArray
 
 from scene.classes import STREET_CLASSES
+from tests.training.cityscapes_on_disk import frame_of, write_ids
 from tests.training.coco_on_disk import annotation, rectangle, rle
 from training.cityscapes_ap import CityscapesPrecision, cityscapes_precision
+from training.data.cityscapes import CityscapesDataset
 from training.predictions import Prediction
 
 GOLDEN = Path(__file__).parents[1] / "testdata" / "cityscapes" / "golden.npz"
 CITYSCAPES_IDS = (24, 25, 26, 27, 28, 31, 32, 33)
-VOID = (*range(7), 9, 10, 14, 15, 16, 18, 29, 30)
-"""The ids that Cityscapes' labels.py ignores in evaluation."""
 
 SIZE = (40, 100)
 CAR, TRUCK = 2, 3
@@ -78,19 +78,15 @@ def test_an_overlap_and_an_excuse_must_exceed_their_threshold() -> None:
     assert score(found, [annotation(1, rle(block(60)))], void).ap50 == pytest.approx(0.25)
 
 
-def test_cityscapes_own_program_says_the_same() -> None:
+def test_cityscapes_own_program_says_the_same(tmp_path: Path) -> None:
+    """Of the same pictures of instance ids, with groups in several parts, caravans and void."""
     golden = np.load(GOLDEN)
-    truths, void = [], []
-    for image_id, labels in enumerate(golden["labels"].astype(int)):
-        void.append({"image_id": image_id, "segmentation": rle(np.isin(labels, VOID).astype(np.uint8))})
-        for label in np.unique(labels):
-            kind = label // 1000 if label >= 1000 else label
-            if kind in CITYSCAPES_IDS:
-                mask = (labels == label).astype(np.uint8)
-                truths.append(annotation(image_id, rle(mask), CITYSCAPES_IDS.index(kind) + 1, int(label < 1000)))
+    for number, labels in enumerate(golden["labels"]):
+        write_ids(frame_of(tmp_path, number), labels.astype(np.uint16))
+    data = CityscapesDataset(tmp_path, "train")
     found = predictions_of(golden)
-    assert (len(truths), len(found)) == (148, 368)
-    ours = score(found, truths, void)
+    assert (sum(len(data.labels(index)) for index in range(len(data))), len(found)) == (182, 368)
+    ours = cityscapes_precision(found, data.ground_truth, STREET_CLASSES)
     np.testing.assert_allclose([ours.ap, ours.ap50], golden["all_classes"], rtol=0, atol=1e-12)
     for name, (ap, ap50) in zip(STREET_CLASSES, golden["each_class"], strict=True):
         if math.isnan(ap):
@@ -103,7 +99,7 @@ def predictions_of(golden: Any) -> list[Prediction]:
     count, size = len(golden["scores"]), golden["labels"].shape[1:]
     masks = np.unpackbits(golden["masks"], count=count * size[0] * size[1]).reshape(count, *size)
     return [
-        prediction(mask, float(confidence), CITYSCAPES_IDS.index(int(kind)), int(picture))
+        prediction(mask, float(confidence), CITYSCAPES_IDS.index(int(kind)), int(picture) + 1)
         for mask, confidence, kind, picture in zip(
             masks, golden["scores"], golden["kinds"], golden["pictures"], strict=True
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scene.classes import STREET_CLASSES
 from scene.errors import DataError
 from scene.image import RgbImage
-from training.data.cityscapes_labels import class_table
+from training.data.cityscapes_labels import VOID_IDS, class_table
 from training.data.cityscapes_layout import Frame, frames_of
 from training.data.cityscapes_truth import InstanceIds, Region, read_truth, regions, truth_size
 from training.data.dataset import Label, coco_truth
@@ -105,8 +105,14 @@ class CityscapesDataset:
 
     @cached_property
     def ground_truth(self) -> dict[str, Any]:
-        """A COCO JSON as plain data, at full resolution: category ids are class indices plus one, masks compressed."""
-        return coco_truth(self)
+        """A COCO JSON as plain data, at full resolution: category ids are class indices plus one, masks compressed; and
+        ``void``, a mask a picture, see ``training.cityscapes_ap``."""
+        masks = (np.isin(read_truth(path), VOID_IDS).view(np.uint8) for path in self._truths)
+        void = [
+            {"image_id": self.image_id(index), "segmentation": crop_rle(mask, (0, 0), (mask.shape[0], mask.shape[1]))}
+            for index, mask in enumerate(masks)
+        ]
+        return coco_truth(self) | {"void": void}
 
     def _regions(self, index: int) -> tuple[InstanceIds, list[Region]]:
         """The picture's ids and its regions of known classes."""

@@ -18,6 +18,10 @@ INSTANCE_LABELS: dict[int, str] = {number: name for name, number in LABEL_IDS.it
 IGNORED_LABELS = ("caravan", "trailer")
 """Objects that are neither an instance of a class nor background."""
 
+VOID_IDS = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30)
+"""Instance ids on which Cityscapes' own AP excuses every prediction, ``ignoreInEval`` of its labels: no single object's
+is among them, so that of a group of caravans is and a caravan's, 29001, is not."""
+
 OBJECTS = 1000
 """So many objects of a label are told apart on one picture."""
 

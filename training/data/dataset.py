@@ -113,11 +113,13 @@ def coco_rows(
 ) -> Iterator[dict[str, Any]]:
     """A label as rows of COCO's ``annotations``, without ids.
 
-    COCO ignores a crowd for its own category alone, so a region that is ignored for every class is a row of each.
+    COCO ignores a crowd for its own category alone, so a region that is ignored for every class is a row of each,
+    marked ``every_class``.
     """
-    classes = range(class_count) if label.class_index == EVERY_CLASS else [label.class_index]
-    for class_index in classes:
+    every = label.class_index == EVERY_CLASS
+    for class_index in range(class_count) if every else [label.class_index]:
         yield {
+            **({"every_class": 1} if every else {}),
             "image_id": image_id,
             "category_id": class_index + 1,
             "iscrowd": int(label.ignored),
