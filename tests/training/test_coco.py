@@ -215,3 +215,20 @@ def test_pictures_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     picture.unlink()
     with pytest.raises(DataError, match=r"expected a picture at .*1\.png"):
         _ = dataset[0]
+
+
+@pytest.mark.parametrize("counts", [[-1, 2401], [2**40], [0, 2**40]])
+def test_counts_beyond_the_picture_are_a_sentence(tmp_path: Path, counts: list[int]) -> None:
+    shape = {"size": list(SIZE), "counts": counts}
+    dataset = CocoDataset(write_coco(tmp_path, SIZE, 1, [annotation(1, shape)]))
+    for read in (lambda: dataset[0], lambda: dataset.ground_truth):
+        with pytest.raises(
+            DataError, match=r"picture images/1\.png: a mask's run lengths do not fill its \d+x\d+ pixels"
+        ):
+            read()
+
+
+def test_a_polygon_from_afar_is_a_sentence(tmp_path: Path) -> None:
+    dataset = CocoDataset(write_coco(tmp_path, SIZE, 1, [annotation(1, [[0.0, 0.0, 1e9, 5.0, 10.0, 9.0]])]))
+    with pytest.raises(DataError, match=r"a polygon has a point more than 1048576 pixels away"):
+        _ = dataset[0]

@@ -13,6 +13,9 @@ from training.data.sample import SizeHw
 Rle = dict[str, Any]
 """COCO's compressed run lengths: ``{"size": [h, w], "counts": str or bytes}``."""
 
+_FARTHEST_PX = 2**20
+"""Of a polygon's points, which the library draws without looking: beyond some distance it writes where it must not."""
+
 _LONGEST_COUNT = 7
 """Characters of a count, five bits each: enough for any picture."""
 
@@ -32,11 +35,16 @@ def compressed(segmentation: Segmentation, size_hw: SizeHw) -> Rle:
     """Any of COCO's three mask forms as compressed run lengths; polygons of fewer than three points have no pixel."""
     if not isinstance(segmentation, RunLengths):
         polygons = [points for points in segmentation if len(points) >= 6]
+        if not all(abs(value) <= _FARTHEST_PX for points in polygons for value in points):
+            raise DataError(f"a polygon has a point more than {_FARTHEST_PX} pixels away; write the data set again")
         if not polygons:
             return compressed(RunLengths(size_hw, [size_hw[0] * size_hw[1]]), size_hw)
         return cast(Rle, coco_mask.merge(coco_mask.frPyObjects(polygons, *size_hw)))
     if isinstance(segmentation.counts, str):
         return {"size": list(size_hw), "counts": segmentation.counts}
+    pixels = size_hw[0] * size_hw[1]
+    if not all(0 <= count <= pixels for count in segmentation.counts):
+        raise _unfilled(size_hw)
     return cast(Rle, coco_mask.frPyObjects({"size": list(size_hw), "counts": segmentation.counts}, *size_hw))
 
 
@@ -82,10 +90,15 @@ def mask_runs(rle: Rle) -> NDArray[np.int64]:
     height, width = rle["size"]
     counts = _run_lengths(rle["counts"])
     if counts.sum() != height * width or counts.min() < 0:
-        raise DataError(f"a mask's run lengths do not fill its {width}x{height} pixels; write the data set again")
+        raise _unfilled((height, width))
     borders = np.cumsum(counts)
     ones = borders[: len(borders) // 2 * 2].reshape(-1, 2)
     return ones[ones[:, 1] > ones[:, 0]]
+
+
+def _unfilled(size_hw: SizeHw) -> DataError:
+    height, width = size_hw
+    return DataError(f"a mask's run lengths do not fill its {width}x{height} pixels; write the data set again")
 
 
 def _extent(runs: NDArray[np.int64], height: int) -> tuple[tuple[int, int], tuple[int, int]]:
