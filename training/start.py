@@ -65,7 +65,8 @@ def begin(recipe: Recipe, file: WeightFile | None, choice: Choice) -> Start:
     network.config = config
     new = _new(network, file, report)
     told = list(_told(file, report))
-    for line, names in _settled_class_layer(network, recipe.losses.classes, file, CLASS_LAYER_WEIGHT not in new):
+    carried = CLASS_LAYER_WEIGHT not in new or CLASS_LAYER_WEIGHT in dict(report.mapped)
+    for line, names in _settled_class_layer(network, recipe.losses.classes, file, carried):
         told.append(line)
         new |= names
     sides = [side for level in config.anchors.scales_px for side in level]
@@ -175,8 +176,8 @@ def _settled_class_layer(
 ) -> Iterator[tuple[str, set[str]]]:
     """Have the class layer mean what the loss teaches, and begin where a focal loss must: in words, and what is new.
 
-    Weights that were ``carried`` over stay under the prior: they are what tells an object from the background, the bias
-    is what is expected before.
+    Weights that were ``carried`` over, be it for some classes, stay under the prior: they are what tells an object from
+    the background, the bias is what is expected before.
     """
     layer = network.get_submodule(CLASS_LAYER)
     assert isinstance(layer, nn.Conv2d) and layer.bias is not None

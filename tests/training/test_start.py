@@ -219,6 +219,20 @@ def test_a_class_layer_whose_logits_meant_something_else_starts_anew(kind: Class
     assert same(start.network, seeded_network(), set(start.network.state_dict()) - layer)
 
 
+def test_a_class_without_a_source_changes_nothing_for_the_others() -> None:
+    """Under the prior they keep their rows; where logits meant something else, all of the layer starts anew."""
+    names = Choice(class_names=(*STREET_CLASSES, "caravan"))
+    weight = f"{CLASS_LAYER}.weight"
+    plain, focal = (begin(recipe, weights_of(COCO_TINY), names).network for recipe in (PLUS, FOCAL))
+    rows, others = plain.get_parameter(weight), focal.get_parameter(weight)
+    carried = [a * (len(names.class_names) + 1) + row for a in range(TINY.anchors.per_cell) for row in range(9)]
+    assert torch.equal(rows[carried], others[carried])
+    start = begin(PLUS, weights_of(replace(COCO_TINY, scoring="sigmoid")), names)
+    assert weight in start.new
+    assert any("its logits were read as sigmoid" in line for line in start.told)
+    assert not torch.equal(start.network.get_parameter(weight)[carried], rows[carried])
+
+
 def foreground(network: Yolact) -> float:
     """The mean probability that an anchor of a picture of noise is foreground, as the network reads its logits."""
     with torch.no_grad():
