@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scene.image import RgbImage
 from scene.instances import Instance, instances_on_frame
 from training.data.dataset import InstanceDataset
-from training.data.sample import Sample
+from training.data.sample import EVERY_CLASS, Sample
 from training.predictions import Predict
 from training.thresholds import DEFAULT_THRESHOLD
 
@@ -69,7 +69,8 @@ class Canvas:
         x1, y1, x2, y2 = (round(float(side)) for side in box_xyxy)
         cv2.rectangle(self.pixels, (x1, y1), (x2, y2), colour, self._thickness)
         if x2 - x1 >= _LEAST_LABELLED * self.pixels.shape[1]:
-            self._label(f"{self.class_names[class_index]} {note}".rstrip(), (x1, y1), colour)
+            name = "" if class_index == EVERY_CLASS else self.class_names[class_index]
+            self._label(f"{name} {note}".strip(), (x1, y1), colour)
 
     @property
     def _thickness(self) -> int:

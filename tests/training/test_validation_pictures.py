@@ -7,7 +7,7 @@ from scene.image import RgbImage
 from scene.instances import Detections, Instance
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from training.data.coco import CocoDataset
-from training.data.sample import Sample
+from training.data.sample import EVERY_CLASS, Sample
 from training.validation_pictures import PANEL_WIDTH, Canvas, colour_of, drawn_pictures, side_by_side
 
 SIZE = (48, 96)
@@ -54,6 +54,15 @@ def test_a_crowd_is_grey_whatever_its_class() -> None:
     canvas = Canvas(np.zeros((*SIZE, 3), np.uint8), NAMES)
     canvas.draw(np.ones((10, 3), np.uint8), (20, 20), (20, 20, 22, 29), 1, "crowd")
     assert len(set(canvas.pixels[25, 21].tolist())) == 1
+
+
+def test_what_every_class_ignores_is_called_no_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(Canvas, "_label", lambda _, text, *where: written.append(text))
+    canvas = Canvas(np.zeros((*SIZE, 3), np.uint8), NAMES)
+    for class_index in (EVERY_CLASS, 1):
+        canvas.draw(np.ones((10, 30), np.uint8), (20, 20), (20, 20, 50, 30), class_index, "crowd")
+    assert written == ["crowd", "person crowd"]
 
 
 def test_a_label_at_the_border_stays_on_the_picture() -> None:
