@@ -1,6 +1,5 @@
 """Weight files: PyTorch's two formats and safetensors. Read without running anything that they carry, and cleaned."""
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from model.config import YolactConfig
 from model.yolact import Yolact
+from scene.disk import whole_file
 from scene.errors import DataError
 
 Format = Literal["PyTorch zip", "PyTorch legacy", "safetensors"]
@@ -62,7 +62,7 @@ def read_state(path: Path) -> WeightFile:
     if not path.is_file():
         raise DataError(f"expected a weight file at {path}, found none")
     kind = _format(path)
-    content = _read_safetensors(path) if kind == "safetensors" else _read_torch(path)
+    content = _read_safetensors(path) if kind == "safetensors" else read_torch(path)
     parts = _unpack(content, path)
     state, renamed, superfluous = _clean(parts.weights, path)
     if not state:
@@ -77,13 +77,8 @@ def save_safetensors(path: Path, network: Yolact, progress: Progress) -> None:
 
     about = msgspec.json.encode({"config": network.config, **progress}).decode()
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as stream:  # not the library's own way to a file, which only its owner could read
+    with whole_file(path) as stream:  # not the library's own way to a file, which only its owner could read
         stream.write(save(state, metadata={"format": "pt", _ABOUT: about}))
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
 
 
 def _format(path: Path) -> Format:
@@ -95,7 +90,8 @@ def _format(path: Path) -> Format:
     return "safetensors" if head[8:] == b"{" else "PyTorch legacy"
 
 
-def _read_torch(path: Path) -> object:
+def read_torch(path: Path) -> object:
+    """What torch saved, on the CPU, read with ``weights_only=True``, so that a file cannot carry code."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, key and runtime errors alike
@@ -154,15 +150,23 @@ def _unpack(content: object, path: Path) -> _Parts:
 
 def _about(content: Mapping[Any, Any], path: Path) -> tuple[YolactConfig, Progress]:
     """Configuration and progress of a checkpoint of ours."""
+    config = config_in(content, path)
     try:
-        config = msgspec.convert(content["config"], YolactConfig)
         progress = msgspec.convert({name: content[name] for name in _PROGRESS if name in content}, Progress)
     except msgspec.ValidationError as error:
-        raise DataError(f"{path} does not hold a configuration that StreetMask knows: {error}") from error
+        raise DataError(f"{path} does not hold a progress that StreetMask knows: {error}") from error
     thresholds = len(progress.get("thresholds", config.class_names))
     if thresholds != config.class_count:
         raise DataError(f"{path} has {thresholds} drawing thresholds for {config.class_count} classes: export it again")
     return config, progress
+
+
+def config_in(content: Mapping[Any, Any], path: Path) -> YolactConfig:
+    """The configuration of a checkpoint of ours; what an older one lacks has its default."""
+    try:
+        return msgspec.convert(content["config"], YolactConfig)
+    except msgspec.ValidationError as error:
+        raise DataError(f"{path} does not hold a configuration that StreetMask knows: {error}") from error
 
 
 def _clean(raw: Mapping[Any, object], path: Path) -> tuple[dict[str, Tensor], dict[str, str], Entries]:

@@ -1,10 +1,7 @@
 """A checkpoint: a state_dict plus the configuration as plain data, written whole or not at all."""
 
-import errno
 import logging
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,60 +9,27 @@ from typing import Any
 import torch
 
 from model.backbone_weights import backbone_kind
-from model.weight_file import WeightFile, read_state
+from model.weight_file import WeightFile, read_state, read_torch
 from model.weights import Report, config_for, load_weights
 from model.yolact import Yolact
 from scene.artifact import file_sha256
+from scene.disk import whole_file
 from scene.errors import DataError
 
 LOG = logging.getLogger(__name__)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def save_checkpoint(path: Path, network: Yolact, **progress: Any) -> None:
-    """Write network, configuration and whatever ``progress`` holds (tensors and plain data), atomically.
-
-    A process killed at any moment leaves either the old file or the new one; so does a full disk, for which there is a
-    ``DataError``.
-    """
-    content = {"config": asdict(network.config), "model": network.state_dict(), **progress}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    try:
-        with writing(path), partial.open("wb") as stream:
-            torch.save(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except DataError:
-        partial.unlink()  # for whatever else needs the space
-        raise
-    partial.replace(path)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Tell of a disk that has no room for the file, or for as much of it: ``DataError``."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        # torch raises an error of its own while it handles the system's.
-        cause = next((each for each in (error, error.__context__) if getattr(each, "errno", None) in _FULL), None)
-        if not isinstance(cause, OSError):
-            raise
-        raise DataError(
-            f"cannot write {path}: {cause.strerror}; what was saved before is whole: make room and run the same "
-            "command again"
-        ) from error
+    """Write network, configuration and whatever ``progress`` holds (tensors and plain data), whole or not at all."""
+    with whole_file(path) as stream:
+        torch.save({"config": asdict(network.config), "model": network.state_dict(), **progress}, stream)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The checkpoint's content on the CPU, read with ``weights_only=True``, so that a file cannot carry code."""
     if not path.is_file():
         raise DataError(f"expected a checkpoint at {path}, found none; train one with `streetmask train`")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises pickle, zip, key and runtime errors alike
-        raise DataError(f"{path} is damaged or no StreetMask checkpoint ({type(error).__name__})") from error
+    content = read_torch(path)
     if not isinstance(content, dict) or not {"config", "model"} <= content.keys():
         raise DataError(f"{path} is no StreetMask checkpoint: expected a config and a model in it")
     return content

@@ -12,8 +12,8 @@ import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from scene.disk import writing
 from scene.image import RgbImage
-from training.checkpoint import writing
 from training.step import Outcome
 
 LOG = "log.jsonl"

@@ -224,7 +224,7 @@ def test_another_configuration_is_told(tmp_path: Path) -> None:
 def test_another_kind_of_progress_is_told(tmp_path: Path, progress: dict[str, Any]) -> None:
     path = tmp_path / "last.pt"
     save_checkpoint(path, seeded_network(), **progress)
-    with pytest.raises(DataError, match="does not hold a configuration that StreetMask knows"):
+    with pytest.raises(DataError, match="does not hold a progress that StreetMask knows"):
         read_state(path)
 
 
