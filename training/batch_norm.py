@@ -11,7 +11,7 @@ from training.distributed import Ranks
 from training.recipes import Recipe
 
 FEWEST_PICTURES = 6
-"""On a device, from which statistics are worth learning where there are some already."""
+"""Normalised together, from which statistics are worth learning where there are some already."""
 
 
 class _Total(torch.autograd.Function):
@@ -59,9 +59,10 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
 
 def learns_statistics(network: Yolact, recipe: Recipe, pictures: int) -> bool:
-    """Whether BatchNorm learns its statistics from batches, a device holding so many ``pictures``.
+    """Whether BatchNorm learns its statistics from batches, of which so many ``pictures`` are normalised together: all
+    processes' (``share_statistics``), but one part's.
 
-    If the recipe leaves it open: not if there are some of trained weights and a device holds fewer than six.
+    If the recipe leaves it open: not if there are some of trained weights and these are fewer than six.
     """
     if recipe.batch_norm != "rule":
         return recipe.batch_norm == "learned"

@@ -9,10 +9,10 @@ import torch
 import tyro
 
 from model.weight_file import WeightFile, read_state
-from scene.errors import ConfigurationError, require
+from scene.errors import ConfigurationError, DataError, require
 from scene.image import parse_size
 from training.checkpoint import training_history, unknown_data
-from training.data.dataset import InstanceDataset
+from training.data.dataset import InstanceDataset, describe
 from training.data.location import open_dataset
 from training.distributed import Ranks, joined_ranks
 from training.evaluate import Evaluation
@@ -111,7 +111,10 @@ def _train(arguments: TrainArguments, ranks: Ranks, say: Callable[[str], None]) 
     targets = [open_dataset(path, class_names=names) for path in arguments.target]
     source = open_dataset(arguments.source, class_names=names) if arguments.source else None
     held_out = open_dataset(arguments.held_out, class_names=names) if arguments.held_out else None
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name, dataset in zip(map(str, arguments.target), targets, strict=True):
+        _require_objects(name, dataset)
+    if held_out is not None:
+        _require_objects(str(arguments.held_out), held_out)
     settings = RunSettings(
         folder=arguments.out,
         data=tuple(_seen([*targets, *([source] if source is not None else [])], file)),
@@ -138,6 +141,13 @@ def _begun(arguments: TrainArguments, recipe: Recipe, file: WeightFile | None) -
     start = begin(recipe, file, Choice(arguments.preset, arguments.classes, size_hw, arguments.reinitialise_classes))
     freeze(start.network, recipe.trains, start.new)
     return start
+
+
+def _require_objects(name: str, dataset: InstanceDataset) -> None:
+    labels = (label for index in range(len(dataset)) for label in dataset.classes_on(index))
+    if all(ignored for _, ignored in labels):
+        known = ", ".join(dataset.class_names)
+        raise DataError(f"{name} has no object of any of the classes {known} in its {len(dataset)} pictures")
 
 
 def _say_nothing(_line: str) -> None:
@@ -168,11 +178,6 @@ def _told(name: str, recipe: Recipe, start: Start) -> Iterator[str]:
     yield from freezing_in_words(start.network, start.new)
 
 
-def describe(dataset: InstanceDataset) -> str:
-    """A data set in words: what it says of itself, and how many pictures it has."""
-    return f"{len(dataset)} pictures: {dataset.description}"
-
-
 def _seen(datasets: list[InstanceDataset], file: WeightFile | None) -> Iterator[str]:
     """The data sets in words, and what the weights that it starts from had seen."""
     yield from (describe(dataset) for dataset in datasets)
@@ -197,8 +202,12 @@ def _recipe(arguments: TrainArguments) -> Recipe:
     for name in names[:4]:
         if changes.get(name, 1) <= 0:
             raise ConfigurationError(name, f"expected a number above 0, but {changes[name]} came")
+    for name in ("seed", "workers", "threads", "checkpoint_every", "evaluate_every"):
+        require(name, getattr(arguments, name) >= 0, "0 or more", getattr(arguments, name))
     require("ema_decay", 0 <= changes.get("ema_decay", 0) < 1, "a number from 0 to below 1", arguments.ema_decay)
-    return replace(recipe.for_batch(changes.pop("batch", recipe.batch)), **changes)
+    changed = replace(recipe.for_batch(changes.pop("batch", recipe.batch)), **changes)
+    require("batch", changed.steps > 0, f"one with which the recipe's {recipe.steps} steps leave any", changed.batch)
+    return changed
 
 
 def _require_steps(arguments: TrainArguments, recipe: Recipe) -> None:

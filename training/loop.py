@@ -1,7 +1,7 @@
 """The training loop: steps, checkpoints from which it can be taken up again, and COCO AP on a held-out split."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 import torch
 
-from model.config import YolactConfig
 from model.detect import DetectSettings
 from model.segmenter import Segmenter, TorchPredictor
+from model.weight_file import config_in
 from model.yolact import Yolact
+from scene.disk import require_room
 from scene.errors import DataError
 from training.checkpoint import read_checkpoint, save_checkpoint
-from training.data.dataset import InstanceDataset
+from training.data.dataset import InstanceDataset, describe
 from training.distributed import ALONE, Ranks
 from training.evaluate import Evaluation, evaluate
 from training.feed import AugmentedPictures, Batch, feed
@@ -31,8 +32,12 @@ BEST = "best.pt"
 MOST_FAILURES = 10
 """Steps in a row whose loss is no number, with which a run stops."""
 
-_FREE = ("accumulate", "summary", "study_ap")
-"""What may differ of a recipe when a run is taken up again, since it changes no loss."""
+_FREE = ("summary", "study_ap")
+"""What may differ of a recipe when a run is taken up again, since it changes no loss; and ``accumulate`` where
+BatchNorm's statistics are stored."""
+
+_IN_WORDS = {"optimiser_name": "optimiser", "learns": "choice of what learns", "data": "choice of data"}
+_MOST_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class RunSettings:
 
 @dataclass
 class Standing:
-    """What a run remembers beside what it learns: steps done and skipped, the last evaluation and the best."""
+    """What a run remembers beside what it learns: steps done and skipped, the last evaluation and the best, and on
+    what they were made."""
 
     step: int = 0
     skipped: int = 0
@@ -61,6 +67,7 @@ class Standing:
     evaluated: int = 0
     best_step: int = 0
     best_mask_ap: float = -1.0
+    held_out: str = ""
 
 
 class Trainer:
@@ -87,7 +94,11 @@ class Trainer:
         """Train to the recipe's last step; the leader yields each evaluation on ``held_out`` as it is made."""
         torch.manual_seed(self.settings.seed)
         self.take_up()
+        self._require_same_held_out(held_out)
         self.learner.prepare(self.settings.compiled)
+        if self.ranks.leads and self.step < self.recipe.steps:
+            self.settings.folder.mkdir(parents=True, exist_ok=True)
+            require_room(self.settings.folder, self.learner.state_bytes())
         with self._log() if self.ranks.leads else nullcontext() as log:
             if self.standing.evaluated < self.step:  # as when the run ended while it evaluated
                 yield from self._evaluate_if_due(held_out, log)
@@ -110,7 +121,7 @@ class Trainer:
     def evaluate(self, held_out: InstanceDataset, log: RunLog | None = None) -> Evaluation:
         """COCO AP of the network as it stands, through the deployed module: of its averaged weights, if there are
         any, and then of its raw ones, too, for the log."""
-        predictor = self._predictor(self.learner.best_network)
+        predictor = self._predictor(self.learner.network_to_use)
         result = evaluate(predictor, held_out)
         if log is not None:
             averaged = self.learner.average is not None
@@ -128,15 +139,17 @@ class Trainer:
         path = self.settings.folder / LAST
         if self.ranks.leads and path.is_file():
             content = read_checkpoint(path)
+            if not {"optimiser", "torch_rng", "step"} <= content.keys():
+                raise DataError(f"{path} holds weights and no run: use --start {path} and another --out")
             self._require_same_run(content, path)
             self._load(content)
         if self.ranks.count > 1:
-            self._load(self.ranks.of_leader({"model": self.learner.best_network.state_dict(), **self._progress()}))
+            self._load(self.ranks.of_leader({"model": self.learner.network_to_use.state_dict(), **self._progress()}))
 
     def save(self, name: str = LAST) -> None:
         """Write the folder's checkpoint of that name, and in it what the run is trained on."""
         if self.ranks.leads:
-            save_checkpoint(self.settings.folder / name, self.learner.best_network, **self._progress())
+            save_checkpoint(self.settings.folder / name, self.learner.network_to_use, **self._progress())
 
     def _steps(self, pictures: AugmentedPictures, log: RunLog | None) -> Iterator[Outcome]:
         before = time.perf_counter()
@@ -153,7 +166,7 @@ class Trainer:
         if held_out is None or log is None or not self.step or not self._due(self.settings.evaluate_every):
             return
         result = self.evaluate(held_out, log)
-        self.standing.evaluated = self.step
+        self.standing.evaluated, self.standing.held_out = self.step, describe(held_out)
         if result.mask.ap > self.standing.best_mask_ap:
             self.standing.best_step, self.standing.best_mask_ap = self.step, result.mask.ap
             self.save(BEST)
@@ -168,6 +181,7 @@ class Trainer:
             "seed": self.settings.seed,
             "recipe": msgspec.to_builtins(self.recipe),
             "optimiser_name": self.recipe.optimiser,
+            "learns": self._learns(),
             "torch_rng": torch.get_rng_state(),
             **self.learner.state(),
         }
@@ -180,21 +194,37 @@ class Trainer:
 
     def _require_same_run(self, content: dict[str, Any], path: Path) -> None:
         """Network, recipe and what it sees must be ours: states of one kind load into another without complaint."""
-        config = msgspec.convert(content["config"], YolactConfig)  # what an older one lacks has its default
+        config = config_in(content, path)
         theirs = content | {"network": msgspec.to_builtins(config)}
         ours = {
             "network": msgspec.to_builtins(self.network.config),
             "optimiser_name": self.recipe.optimiser,
             "recipe": msgspec.to_builtins(self.recipe),
             "seed": self.settings.seed,
+            "learns": self._learns(),
+            "data": list(self.settings.data),
         }
+        theirs_learned = content.get("learns_statistics", self.learner.learns_statistics)
+        free = _FREE if theirs_learned or self.learner.learns_statistics else (*_FREE, "accumulate")
         for name, mine in ours.items():
-            differing = _difference(theirs.get(name, mine), mine)  # older checkpoints lack some
+            differing = _difference(theirs.get(name, mine), mine, free)  # older checkpoints lack some
             if differing:
                 raise DataError(
-                    f"{path} is of a run with another {name.removesuffix('_name')}{differing}; choose another --out, "
+                    f"{path} is of a run with another {_IN_WORDS.get(name, name)}{differing}; choose another --out, "
                     f"or use --start {path}"
                 )
+
+    def _learns(self) -> list[str]:
+        return [name for name, parameter in self.network.named_parameters() if parameter.requires_grad]
+
+    def _require_same_held_out(self, held_out: InstanceDataset | None) -> None:
+        """The best AP so far must be of the same pictures."""
+        if held_out is None or self.standing.held_out in ("", describe(held_out)):
+            return
+        raise DataError(
+            f"{self.settings.folder / LAST} was evaluated on other pictures ({self.standing.held_out} there, "
+            f"{describe(held_out)} here): choose another --out, or the same --held-out"
+        )
 
     def _require_numbers(self, outcome: Outcome) -> None:
         if self.standing.failures_in_a_row < MOST_FAILURES:
@@ -245,16 +275,27 @@ def _own_gpu(ranks: Ranks) -> torch.device:
     return device
 
 
-def _difference(theirs: Any, ours: Any) -> str:
+def _difference(theirs: Any, ours: Any, free: Sequence[str]) -> str:
     """In what they differ, in brackets where it can be told in a few words; nothing if they are the same.
 
     Fields that one of them lacks are passed over: checkpoints are older or newer than the program.
     """
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return "" if theirs == ours else _difference_of_lists(theirs, ours)
     if not isinstance(ours, dict) or not isinstance(theirs, dict):
         return "" if theirs == ours else f" ({theirs} there, {ours} here)"
-    both = [name for name in ours if name in theirs and name not in _FREE]
-    unlike = [name for name in both if _difference(theirs[name], ours[name])]
+    both = [name for name in ours if name in theirs and name not in free]
+    unlike = [name for name in both if _difference(theirs[name], ours[name], free)]
     plain = [name for name in unlike if not isinstance(ours[name], dict | list | tuple)]
     told = [f"{name} {theirs[name]} there, {ours[name]} here" for name in plain]
     told += [name for name in unlike if name not in plain]
     return f" ({'; '.join(told)})" if told else ""
+
+
+def _difference_of_lists(theirs: list[Any], ours: list[Any]) -> str:
+    told = []
+    for where, some, others in (("there", theirs, ours), ("here", ours, theirs)):
+        only = [str(each) for each in some if each not in others]
+        more = f" and {len(only) - _MOST_TOLD} more" if len(only) > _MOST_TOLD else ""
+        told += [f"only {where}: {', '.join(only[:_MOST_TOLD])}{more}"] if only else []
+    return f" ({'; '.join(told) or 'in another order'})"

@@ -134,7 +134,11 @@ NO_BACKBONE = ("prediction_layers", "proto_net", "maskiou_net", "semantic_seg_co
 """The study's "only the prediction head" and "all but the backbone", whose FPN counts as backbone."""
 
 _YOLACT = Recipe(steps=22_500, start="coco", preset="street-yolact-resnet50")
-"""The study's schedule, 22,500 steps of 8 pictures, and whatever else of a recipe as the code that it used has it."""
+"""The study's schedule, 22,500 steps of 8 pictures, with the rates, losses and augmentation of the code that it used.
+
+Ours on purpose: bfloat16, crops that keep to SSD's rule (``transforms.CROP_AS_PUBLISHED`` is that code's way), and
+objects dropped by the share of their mask and their size that a crop leaves, not by their box's centre.
+"""
 
 _PLUS = replace(_YOLACT, preset="street-yolact-plus-resnet50")
 _RARE = "1000 COCO pictures without cars and persons"

@@ -75,7 +75,7 @@ class Learner:
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
         self.counts = ClassCounts(network.config.class_count)
         self.average = WeightAverage(network, recipe.ema_decay) if recipe.ema_decay else None
-        self.learns_statistics = learns_statistics(network, recipe, recipe.batch // parts)
+        self.learns_statistics = learns_statistics(network, recipe, recipe.batch // recipe.accumulate)
         self.answer: Callable[[Tensor], YolactOutputs] = network
 
     def learn(self, batch: Batch, step: int) -> Outcome:
@@ -97,7 +97,7 @@ class Learner:
         return outcome
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds beside the weights that are to be used (``best_network``)."""
+        """What a checkpoint holds beside the weights that are to be used (``network_to_use``)."""
         content = {
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -108,6 +108,11 @@ class Learner:
             averaged = {"decay": self.average.decay, "updates": self.average.updates}
             content |= {"averaged": averaged, "raw_model": self.network.state_dict()}
         return content
+
+    def state_bytes(self) -> int:
+        """About how many bytes a checkpoint takes: the weights, their average, and one or two moments of each."""
+        copies = 2 + (self.recipe.optimiser == "adamw") + (self.average is not None)
+        return copies * sum(int(tensor.nbytes) for tensor in self.network.state_dict().values())
 
     def load(self, content: dict[str, Any]) -> None:
         """Go on from a checkpoint of the same recipe."""
@@ -128,8 +133,8 @@ class Learner:
             self.answer = torch.compile(self.network)
 
     @property
-    def best_network(self) -> Yolact:
-        """The network to use: with averaged weights, if there are any."""
+    def network_to_use(self) -> Yolact:
+        """With averaged weights, if there are any."""
         return self.network if self.average is None else self.average.network
 
     def _begin(self, step: int) -> tuple[float, list[Tensor]]:

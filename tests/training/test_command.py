@@ -16,8 +16,9 @@ from tests.training.cityscapes_on_disk import block, frame_of, write_polygons
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from training.checkpoint import read_checkpoint, save_checkpoint
 from training.cityscapes_ap import CityscapesPrecision
-from training.command import TrainArguments, describe, summary, train
+from training.command import TrainArguments, summary, train
 from training.data.coco import CocoDataset
+from training.data.dataset import describe
 from training.data.mixing import COCO_1000
 from training.evaluate import Evaluation, Precision
 from training.losses import losses
@@ -48,6 +49,29 @@ def test_numbers_that_make_no_run(tmp_path: Path, name: str, value: float) -> No
     with pytest.raises(ConfigurationError, match=f"{name}: expected a number above 0, but {value} came") as caught:
         train(arguments)
     assert caught.value.field == name
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["seed", "workers", "threads", "checkpoint_every", "evaluate_every"])
+def test_numbers_below_nothing(tmp_path: Path, name: str) -> None:
+    asked: dict[str, Any] = {name: -1}
+    with pytest.raises(ConfigurationError, match=f"{name}: expected 0 or more, but -1 came"):
+        train(TrainArguments(target=(tmp_path / "none.json",), out=tmp_path / "run", **asked))
+
+
+def test_a_batch_that_leaves_no_step(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="batch: expected one with which the recipe's 12000 steps leave any"):
+        train(TrainArguments(target=(tmp_path / "none.json",), out=tmp_path / "run", batch=10**7))
+
+
+@pytest.mark.parametrize("crowd", [False, True])
+def test_data_without_an_object(tmp_path: Path, street: Path, crowd: bool) -> None:
+    rows = [annotation(1, rle(rectangle(TINY.size_hw, (1, 1, 9, 9))), 3, iscrowd=1)] if crowd else []
+    empty = write_coco(tmp_path / "empty", TINY.size_hw, 2, rows)
+    for target, held_out in (((street, empty), None), ((street,), empty)):
+        arguments = TrainArguments(target=target, held_out=held_out, out=tmp_path / "run", device="cpu", steps=1)
+        with pytest.raises(DataError, match=rf"{empty} has no object of any of the classes .* in its 2 pictures"):
+            train(arguments)
     assert not (tmp_path / "run").exists()
 
 

@@ -1,4 +1,3 @@
-import json
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from model.yolact import Yolact
 from scene.errors import ConfigurationError
 from tests.model.tiny_network import TINY, seeded_network
 from tests.training.processes import RECIPE, finish, free_port, start, street, train, train_and_die, train_as_rank
+from tests.training.runs import log_of
 from training.checkpoint import read_checkpoint
 from training.distributed import ALONE, Ranks, joined_ranks
 from training.feed import AugmentedPictures, feed
@@ -20,10 +20,6 @@ from training.recipes import HEAD, Recipe
 from training.step import Learner
 
 TERMS = ("box", "classes", "mask", "semantic", "rescoring", "total")
-
-
-def log_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def assert_same_losses(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
@@ -62,16 +58,21 @@ def test_processes_see_the_pictures_that_one_would(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trained", "recipe"),
+    ("trained", "recipe", "learned"),
     [
         # Two steps: where statistics of 4 pictures are learned, a ten-millionth on the weights of one process alone
         # moves its gradient by a thousandth after five.
-        pytest.param(False, replace(RECIPE, steps=2, learning_rate=5e-4), id="statistics learned"),
-        pytest.param(True, replace(RECIPE, accumulate=2, optimiser="adamw", ema_decay=0.9), id="stored, in parts"),
-        pytest.param(True, replace(RECIPE, trains=HEAD, weight_decay=0.1), id="partly frozen"),
+        pytest.param(False, replace(RECIPE, steps=2, learning_rate=5e-4), True, id="statistics learned"),
+        pytest.param(True, replace(RECIPE, batch=8, steps=2, learning_rate=5e-4), True, id="learned of eight pictures"),
+        pytest.param(
+            True, replace(RECIPE, accumulate=2, optimiser="adamw", ema_decay=0.9), False, id="stored, in parts"
+        ),
+        pytest.param(True, replace(RECIPE, trains=HEAD, weight_decay=0.1), False, id="partly frozen"),
     ],
 )
-def test_two_processes_with_half_the_batch_are_as_one(tmp_path: Path, trained: bool, recipe: Recipe) -> None:
+def test_two_processes_with_half_the_batch_are_as_one(
+    tmp_path: Path, trained: bool, recipe: Recipe, learned: bool
+) -> None:
     """One picture in three has no object, so that a process may have no positives, and layers no gradient."""
     data, alone, together = tmp_path / "data", tmp_path / "alone", tmp_path / "together"
     street(data)
@@ -83,7 +84,7 @@ def test_two_processes_with_half_the_batch_are_as_one(tmp_path: Path, trained: b
     assert [line["step"] for line in ours] == list(range(1, recipe.steps + 1)), "one process alone writes"
     assert_same_losses(ours, theirs)
     left, right = (read_checkpoint(folder / LAST) for folder in (together, alone))
-    assert left["learns_statistics"] is right["learns_statistics"] is not trained
+    assert left["learns_statistics"] is right["learns_statistics"] is learned
     assert torch.equal(left["class_counts"], right["class_counts"])
     start_state = seeded_network().state_dict()
     for name, tensor in left["model"].items():

@@ -1,6 +1,5 @@
 """A run whose process is killed, anywhere and more than once, is in the end the run that was never stopped."""
 
-import json
 import random
 import signal
 import time
@@ -10,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.training.processes import PATIENCE_S, RECIPE, finish, start, street, train, train_and_die
+from tests.training.runs import log_of
 from training.checkpoint import load_network, read_checkpoint
 from training.loop import LAST
 
 CLOCKS = ("seconds", "data_seconds", "images_per_second")
 
 
-def log_of(folder: Path) -> list[dict[str, Any]]:
+def told(folder: Path) -> list[dict[str, Any]]:
     """The log without what a clock says."""
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in CLOCKS} for line in lines]
+    return [{name: value for name, value in line.items() if name not in CLOCKS} for line in log_of(folder)]
 
 
 def kill_once_it_has_done(process: BaseProcess, log: Path, steps: int) -> None:
@@ -44,8 +43,8 @@ def test_a_run_killed_anywhere_is_as_one_never_stopped(tmp_path: Path) -> None:
     assert [path for path in killed.glob("*.partial") if path.stat().st_size > 0], "of the last or the best"
     third = start(train, killed, *arguments, **often)
     assert finish(third) == [0]
-    assert len(log_of(whole)) == 12 + 2 * 2
-    assert log_of(killed) == log_of(whole)
+    assert len(told(whole)) == 12 + 2 * 2
+    assert told(killed) == told(whole)
     ours, theirs = (read_checkpoint(folder / LAST) for folder in (killed, whole))
     for part in ("model", "raw_model"):
         assert all(bool((ours[part][name] == tensor).all()) for name, tensor in theirs[part].items())

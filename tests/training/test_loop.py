@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -10,7 +11,7 @@ from model.yolact import Yolact
 from scene.errors import DataError
 from tests.model.tiny_network import TINY, seeded_network
 from tests.training.runs import RECIPE, log_of, pictures, run, trainer
-from training.checkpoint import load_network, read_checkpoint
+from training.checkpoint import load_network, read_checkpoint, save_checkpoint
 from training.data.coco import CocoDataset
 from training.evaluate import Evaluation, evaluate
 from training.loop import BEST, LAST, pick_device
@@ -97,7 +98,58 @@ def test_another_run_in_the_folder_is_not_taken_up(tmp_path: Path, street: CocoD
         run(trainer(tmp_path, recipe), street)
     with pytest.raises(DataError, match=r"last\.pt is of a run with another seed \(1 there, 2 here\)"):
         run(trainer(tmp_path, seed=2), street)
-    assert run(trainer(tmp_path, replace(RECIPE, accumulate=2)), street) == []
+
+
+def test_a_batch_may_be_learned_in_other_parts_where_that_changes_no_loss(tmp_path: Path, street: CocoDataset) -> None:
+    run(trainer(tmp_path / "stored", replace(RECIPE, batch_norm="stored")), street)
+    assert run(trainer(tmp_path / "stored", replace(RECIPE, batch_norm="stored", accumulate=2)), street) == []
+    run(trainer(tmp_path / "learned"), street)
+    with pytest.raises(DataError, match=r"another recipe \(accumulate 1 there, 2 here\)"):
+        run(trainer(tmp_path / "learned", replace(RECIPE, accumulate=2)), street)
+
+
+def test_a_run_in_which_something_else_learns_is_not_taken_up(tmp_path: Path, street: CocoDataset) -> None:
+    """The optimiser's state has no names: moments would find another parameter."""
+    run(trainer(tmp_path), street)
+    other = trainer(tmp_path)
+    other.network.get_parameter("backbone.conv1.weight").requires_grad_(False)
+    with pytest.raises(DataError, match=r"another choice of what learns \(only there: backbone\.conv1\.weight\)"):
+        run(other, street)
+
+
+def test_a_run_on_other_data_is_not_taken_up(tmp_path: Path, street: CocoDataset) -> None:
+    run(trainer(tmp_path, data=("1 pictures: a",)), street, held_out=street)
+    data = tuple(f"1 pictures: {name}" for name in "abcde")
+    told = r"choice of data \(only here: 1 pictures: b, 1 pictures: c, 1 pictures: d and 1 more\)"
+    with pytest.raises(DataError, match=told):
+        run(trainer(tmp_path, data=data), street)
+
+
+def test_the_best_of_other_pictures_is_not_held_against_these(tmp_path: Path, street: CocoDataset) -> None:
+    run(trainer(tmp_path, evaluate_every=2), street, held_out=street)
+    told = r"last\.pt was evaluated on other pictures \(2 pictures: \S+ there, 1 pictures: \S+ here\): choose another"
+    with pytest.raises(DataError, match=told):
+        run(trainer(tmp_path, evaluate_every=2), street, held_out=street.first(1))
+    assert run(trainer(tmp_path, evaluate_every=2), street) == []
+
+
+def test_weights_alone_are_no_run(tmp_path: Path, street: CocoDataset) -> None:
+    save_checkpoint(tmp_path / LAST, seeded_network(), step=3)
+    with pytest.raises(
+        DataError, match=rf"last\.pt holds weights and no run: use --start {tmp_path / LAST} and another"
+    ):
+        run(trainer(tmp_path), street)
+
+
+def test_a_disk_without_room_for_a_checkpoint_is_told_of_before_the_first_step(
+    tmp_path: Path, street: CocoDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = trainer(tmp_path / "run")
+    network_bytes = sum(tensor.nbytes for tensor in full.network.state_dict().values())
+    monkeypatch.setattr("scene.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=2 * network_bytes - 1))
+    with pytest.raises(DataError, match=r"run has room for \d+ MB, but a checkpoint takes about \d+: make room"):
+        run(full, street)
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 @pytest.mark.gpu

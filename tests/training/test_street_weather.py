@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from training.command import describe
 from training.data.coco import CocoDataset
+from training.data.dataset import describe
 from training.data.street_conditions import NAMES, mix_of
 from training.data.street_depths import rays
 from training.data.street_render import render

@@ -92,6 +92,11 @@ class InstanceDataset(Protocol):
         ...
 
 
+def describe(dataset: InstanceDataset) -> str:
+    """A data set in words: what it says of itself, and how many pictures it has."""
+    return f"{len(dataset)} pictures: {dataset.description}"
+
+
 def coco_truth(dataset: InstanceDataset) -> dict[str, Any]:
     """The ``ground_truth`` of a data set, from its labels."""
     images, annotations = [], list[dict[str, Any]]()
