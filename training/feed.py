@@ -1,4 +1,4 @@
-"""What the loop reads: an endless, seeded order of augmented pictures that a resumed run takes up where it stood."""
+"""What the loop reads: a seeded order of augmented pictures that a resumed run takes up where it stood."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -19,6 +19,9 @@ from training.matching import Targets
 from training.recipes import Recipe
 from training.transforms import augment
 
+_ORDER = 2
+"""The stream of random numbers that orders an epoch; pictures are augmented and masks drawn by others."""
+
 
 class Batch(NamedTuple):
     """Pictures uint8 [B, H, W, 3] and the truth of each, boxes in [0, 1]."""
@@ -35,10 +38,9 @@ class Batch(NamedTuple):
 class AugmentedPictures(Dataset[tuple[NDArray[np.uint8], Targets]]):
     """Picture number n of a run: which one it is and how it is augmented follow from the seed and n alone.
 
-    A picture comes from ``source``, if there is one, with the probability ``recipe.source_share``; else from one of
-    ``targets`` or from what ``recipe.mixing`` chooses of the source, each picture of all of them as likely as any
-    other. ``recipe.pasting`` pastes instances of the source into pictures of the targets; the data sets must then give
-    whole pictures, since an object's proportions are lost on stretched ones.
+    The pool is all pictures of ``targets`` and what ``recipe.mixing`` chooses of the source; an epoch shows each of
+    them once, in an order of its own. With the probability ``recipe.source_share`` a picture of ``source``, if there is
+    one, stands in for the pool's. ``recipe.pasting`` pastes instances of the source into pictures of the targets.
 
     Raises ``ConfigurationError`` where the recipe needs a source and none came, and what ``choose_pictures`` and
     ``InstanceDonor`` raise.
@@ -60,16 +62,24 @@ class AugmentedPictures(Dataset[tuple[NDArray[np.uint8], Targets]]):
         self.recipe = recipe
         self.size_hw = size_hw
         self.seed = seed
+        self._epoch = (-1, np.zeros(0, np.int64))
 
     def __getitem__(self, number: int) -> tuple[NDArray[np.uint8], Targets]:
         rng = np.random.default_rng([self.seed, number])
-        sample = augment(self._draw(rng), self.recipe.augmentation, self.size_hw, rng)
+        sample = augment(self._draw(number, rng), self.recipe.augmentation, self.size_hw, rng)
         return sample.image, to_targets(sample)
 
-    def _draw(self, rng: np.random.Generator) -> Sample:
+    def index_of(self, number: int) -> int:
+        """The place in the pool of picture number n of a run."""
+        epoch, place = divmod(number, self.pool_count)
+        if self._epoch[0] != epoch:
+            self._epoch = epoch, np.random.default_rng([self.seed, epoch, _ORDER]).permutation(self.pool_count)
+        return int(self._epoch[1][place])
+
+    def _draw(self, number: int, rng: np.random.Generator) -> Sample:
         if self.source is not None and rng.random() < self.recipe.source_share:
             return self.source[int(rng.integers(len(self.source)))]
-        index = int(rng.integers(self.pool_count))
+        index = self.index_of(number)
         sample = self.pool[index]
         if self.donor is not None and self.recipe.pasting is not None and index < self.target_count:
             return paste_instances(sample, self.donor, self.recipe.pasting, rng)
