@@ -12,6 +12,7 @@ from model.weight_file import WeightFile, read_state
 from scene.errors import ConfigurationError, DataError, require
 from scene.image import parse_size
 from training.checkpoint import training_history, unknown_data
+from training.class_losses import ClassLossKind
 from training.data.dataset import InstanceDataset, describe
 from training.data.location import open_dataset
 from training.distributed import Ranks, joined_ranks
@@ -21,6 +22,7 @@ from training.freezing import freeze, freezing_in_words
 from training.loop import LAST, RunSettings, Trainer
 from training.recipes import RECIPES, STUDY, Recipe
 from training.start import Choice, Start, begin
+from training.transforms import LARGE_SCALE_JITTER
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class TrainArguments:
     """Pictures a step, of all processes, instead of the recipe's; rate and steps follow unless they are given."""
     learning_rate: float | None = None
     """Learning rate instead of the recipe's."""
+    class_loss: ClassLossKind | None = None
+    """What teaches the classes, instead of the recipe's."""
+    jitter: bool = False
+    """Large-scale jitter, from a tenth to twice the size, instead of expanding and cropping."""
     precision: Literal["bfloat16", "float16", "float32"] | None = None
     """Of the forward pass, instead of the recipe's; weights and losses are float32 in any case."""
     accumulate: int | None = None
@@ -205,6 +211,11 @@ def _recipe(arguments: TrainArguments) -> Recipe:
     for name in ("seed", "workers", "threads", "checkpoint_every", "evaluate_every"):
         require(name, getattr(arguments, name) >= 0, "0 or more", getattr(arguments, name))
     require("ema_decay", 0 <= changes.get("ema_decay", 0) < 1, "a number from 0 to below 1", arguments.ema_decay)
+    if arguments.class_loss is not None:
+        classes = replace(recipe.losses.classes, kind=arguments.class_loss)
+        changes["losses"] = replace(recipe.losses, classes=classes)
+    if arguments.jitter:
+        changes["augmentation"] = replace(recipe.augmentation, jitter=LARGE_SCALE_JITTER)
     changed = replace(recipe.for_batch(changes.pop("batch", recipe.batch)), **changes)
     require("batch", changed.steps > 0, f"one with which the recipe's {recipe.steps} steps leave any", changed.batch)
     return changed

@@ -64,6 +64,22 @@ def test_a_batch_that_leaves_no_step(tmp_path: Path) -> None:
         train(TrainArguments(target=(tmp_path / "none.json",), out=tmp_path / "run", batch=10**7))
 
 
+def test_another_loss_and_augmentation_than_the_recipes(
+    tmp_path: Path, street: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "street-nano", TINY)
+    train(
+        TrainArguments(
+            target=(street,), out=tmp_path / "run", steps=1, batch=1, workers=0, device="cpu",
+            class_loss="sigmoid-focal", jitter=True,
+        )
+    )  # fmt: skip
+    content = read_checkpoint(tmp_path / "run/last.pt")
+    assert content["recipe"]["losses"]["classes"]["kind"] == "sigmoid-focal"
+    assert content["recipe"]["augmentation"]["jitter"] == (0.1, 2.0)
+    assert content["config"]["scoring"] == "sigmoid"
+
+
 @pytest.mark.parametrize("crowd", [False, True])
 def test_data_without_an_object(tmp_path: Path, street: Path, crowd: bool) -> None:
     rows = [annotation(1, rle(rectangle(TINY.size_hw, (1, 1, 9, 9))), 3, iscrowd=1)] if crowd else []
