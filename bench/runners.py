@@ -19,14 +19,14 @@ if TYPE_CHECKING:  # an installation that serves has no torch, and times ONNX fi
 
     from model.segmenter import Segmenter
 
-STAGES = ("prepare", "network", "nms", "masks", "paste")
-"""``prepare``: stretch, stack, copy to the device. ``nms``: decoding, top-k, Fast NMS. ``masks``: assembly, rescoring,
-copy to the host. ``paste``: each mask onto the whole frame. An engine whose graph is one piece has ``graph`` for the
-three in the middle."""
-
 
 class Run(NamedTuple):
-    """One call: milliseconds by stage, the rows per frame, and how many instances were pasted in all."""
+    """One call: milliseconds by stage, the rows per frame, and how many instances were pasted in all.
+
+    Stages are ``prepare``: stretch, stack, copy to the device; ``network``; ``nms``: decoding, top-k, Fast NMS;
+    ``masks``: assembly, rescoring, copy to the host; ``paste``: each mask onto the whole frame. An engine whose graph
+    is one piece has ``graph`` for the three in the middle.
+    """
 
     stages_ms: dict[str, float]
     rows: list[Detections]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from bench.child import Child
 from bench.runners import GraphRunner, Pasting, Runner, TorchRunner
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from model.yolact import Yolact
 
 EngineName = Literal["onnxruntime", "onnxruntime-int8", "torch-plain", "torch", "torch-bfloat16", "torch-compile"]
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 GRAPH_ENGINES: tuple[EngineName, ...] = ("onnxruntime", "onnxruntime-int8")
 """``onnxruntime`` runs the float32 graph, ``onnxruntime-int8`` the one in eight bits, calibrated on generated streets
 where it is written for the run; ``torch`` is the deployed module in float32, with ``torch-bfloat16`` and

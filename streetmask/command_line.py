@@ -15,6 +15,9 @@ INTERRUPTED = 130
 
 USAGE = 2
 
+_LINE_EVERY = 100
+"""Things between two lines of progress where there is no terminal."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -84,6 +87,14 @@ class CommandLine:
     def _complain(self, sentence: str) -> int:
         print(f"{self.program}: {sentence}", file=sys.stderr)
         return 1
+
+
+def show_count(things: str, done: int, total: int) -> None:
+    """Tell how many of the things are done, on stderr: in place on a terminal, else in a line every hundred."""
+    if sys.stderr.isatty():
+        print(f"\r{done} of {total} {things}", end="\n" if done == total else "", flush=True, file=sys.stderr)
+    elif done % _LINE_EVERY == 0 or done == total:
+        print(f"{done} of {total} {things}", flush=True, file=sys.stderr)
 
 
 def _load(entry: str) -> Callable[..., int | None]:

@@ -12,11 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene.image import RgbImage, network_input
-from training.data.sample import Sample
+from training.data.sample import Sample, Window, part_of, whole_pixels
 from training.distortion import Distortion
-
-Window = tuple[int, int, int, int]
-"""A rectangle xyxy in whole pixels of the picture, end-exclusive; it may reach beyond the picture."""
 
 MEAN_RGB = (124, 117, 104)
 """ImageNet's mean colour, rounded: what an expanded picture is filled with, zero to a normalised network."""
@@ -76,11 +73,6 @@ def augment(sample: Sample, settings: Augmentation, size_hw: tuple[int, int], rn
     distortion = draw_distortion(settings, rng) if settings.photometric else None
     sample = look_through(sample, _draw_window(sample, settings, rng), size_hw, settings, distortion)
     return mirror(sample) if settings.mirror and rng.random() < 0.5 else sample
-
-
-def resize_only(sample: Sample, size_hw: tuple[int, int]) -> Sample:
-    """The whole picture stretched to (height, width), as in inference; only instances without a pixel left are gone."""
-    return look_through(sample, _whole(sample.size_hw), size_hw, NO_AUGMENTATION)
 
 
 def draw_distortion(settings: Augmentation, rng: np.random.Generator) -> Distortion:
@@ -153,7 +145,7 @@ def look_through(
     side = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
     large_enough = (shares >= settings.min_remaining) & (side >= settings.min_side)
     keep = (side > 0) & (large_enough | sample.crowds)
-    part = _part(sample.image, window)
+    part = part_of(sample.image, window)
     if distortion is not None and part.size:
         part = distortion.of(part)
     image = _pixels_through(part, window, size_hw, settings.fill_rgb)
@@ -169,7 +161,7 @@ def mirror(sample: Sample) -> Sample:
     boxes = np.stack([width - x2, y1, width - x1, y2], axis=1).astype(np.float32)
     masks = np.zeros_like(sample.masks)
     for target, mask, there, here in zip(masks, sample.masks, boxes, sample.boxes_xyxy, strict=True):
-        _part(target, _whole_pixels(there))[:] = _part(mask, _whole_pixels(here))[:, ::-1]
+        part_of(target, whole_pixels(there))[:] = part_of(mask, whole_pixels(here))[:, ::-1]
     return replace(sample, image=cast(RgbImage, cv2.flip(sample.image, 1)), boxes_xyxy=boxes, masks=masks)
 
 
@@ -210,17 +202,6 @@ def _suits(parts: NDArray[np.int64], boxes_xyxy: NDArray[np.float32], least_iou:
     return suits
 
 
-def _part(pixels: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
-    """The pixels [H, W, ...] that a window holds; none where it misses them."""
-    x1, y1, x2, y2 = (max(side, 0) for side in window)
-    return pixels[y1:y2, x1:x2]
-
-
-def _whole_pixels(box_xyxy: NDArray[np.float32]) -> Window:
-    x1, y1, x2, y2 = (int(side) for side in box_xyxy)
-    return x1, y1, x2, y2
-
-
 def _pixels_through(
     part: RgbImage, window: Window, size_hw: tuple[int, int], fill_rgb: tuple[int, int, int]
 ) -> RgbImage:
@@ -244,9 +225,9 @@ def _mask_through(
 
     Only the part around the mask's own box is touched: a street scene's instances are small.
     """
-    own = _whole_pixels(box_xyxy)
+    own = whole_pixels(box_xyxy)
     shown = max(own[0], window[0]), max(own[1], window[1]), min(own[2], window[2]), min(own[3], window[3])
-    part = _part(mask, shown)
+    part = part_of(mask, shown)
     pixels = cv2.countNonZero(part) if part.size else 0
     if not pixels:
         return (0, 0, 0, 0), 0.0
@@ -255,7 +236,7 @@ def _mask_through(
     np.greater_equal(values, 127, out=cut.view(np.bool_))
     x, y, w, h = cv2.boundingRect(cut)
     box = (left + x, top + y, left + x + w, top + y + h) if w else (0, 0, 0, 0)
-    return box, pixels / cv2.countNonZero(_part(mask, own))
+    return box, pixels / cv2.countNonZero(part_of(mask, own))
 
 
 def _warp(

@@ -1,12 +1,13 @@
 """``streetmask data check``: read a data set once, say what it holds and what would hurt training."""
 
 import json
-import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import tyro
 
+from streetmask.command_line import show_count
 from training.data.cityscapes_census import cityscapes_census
 from training.data.coco_census import coco_census
 from training.data.location import CocoLocation, locate
@@ -24,17 +25,12 @@ class CheckArguments:
 
 def check(arguments: CheckArguments) -> int:
     """The exit status: 1 if something would hurt training."""
-    place = locate(arguments.data)
+    place, show = locate(arguments.data), partial(show_count, "pictures")
     if isinstance(place, CocoLocation):
-        census = coco_census(place.annotation_file, _show)
+        census = coco_census(place.annotation_file, show)
     else:
-        census = cityscapes_census(place.root, place.splits, _show)
+        census = cityscapes_census(place.root, place.splits, show)
     print(*census.lines(), sep="\n")
     if arguments.json:
         print(json.dumps(census.as_dict()))
     return int(census.errors > 0)
-
-
-def _show(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done} of {total} pictures", end="\n" if done == total else "", flush=True, file=sys.stderr)

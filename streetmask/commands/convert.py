@@ -1,6 +1,5 @@
 """``streetmask data convert``: a data set in another form."""
 
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Literal
 import tyro
 
 from scene.errors import ConfigurationError
+from streetmask.command_line import show_count
 from training.data.cityscapes import CityscapesDataset
 from training.data.cityscapes_writer import write_cityscapes
 from training.data.coco_writer import write_coco
@@ -32,7 +32,7 @@ class ConvertArguments:
 def convert(arguments: ConvertArguments) -> None:
     """Convert, showing the progress."""
     dataset = open_dataset(arguments.data)
-    show = partial(_show, len(dataset))
+    show = partial(show_count, "pictures", total=len(dataset))
     if arguments.to == "coco":
         if arguments.split is not None:
             raise ConfigurationError("split", "a COCO JSON has no splits; choose the data's by DIR:SPLIT")
@@ -42,7 +42,3 @@ def convert(arguments: ConvertArguments) -> None:
     split = arguments.split or own
     lost = write_cityscapes(dataset, arguments.out, split, show)
     print(f"wrote {arguments.out}:{split}; {lost} instances that others hide wholly, or without a pixel, are not in it")
-
-
-def _show(total: int, done: int) -> None:
-    print(f"\r{done} of {total} pictures", end="\n" if done == total else "", flush=True, file=sys.stderr)

@@ -1,6 +1,5 @@
 """``streetmask data synth``: a folder of synthetic street scenes with COCO labels."""
 
-import sys
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -8,11 +7,9 @@ from pathlib import Path
 import tyro
 
 from serve.settings import usable_cpus
+from streetmask.command_line import show_count
 from training.data.street_conditions import mix_of
 from training.data.synthetic import SceneSettings, write_dataset
-
-_LINE_EVERY = 100
-"""Scenes between two lines of progress where the output is no terminal."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +37,6 @@ class SynthArguments:
 def synth(arguments: SynthArguments) -> None:
     """Write the data set, showing the progress."""
     settings = SceneSettings(height=arguments.height, width=arguments.width, conditions=mix_of(arguments.conditions))
-    show = partial(_show if sys.stdout.isatty() else _log, arguments.count)
+    show = partial(show_count, "scenes", total=arguments.count)
     path = write_dataset(arguments.folder, arguments.count, arguments.seed, settings, arguments.workers, show)
     print(f"wrote {path}")
-
-
-def _show(total: int, done: int) -> None:
-    print(f"\r{done} of {total} scenes", end="\n" if done == total else "", flush=True)
-
-
-def _log(total: int, done: int) -> None:
-    if done % _LINE_EVERY == 0 or done == total:
-        print(f"{done} of {total} scenes", flush=True)

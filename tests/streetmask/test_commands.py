@@ -118,12 +118,13 @@ def test_synth_writes_a_data_set(tmp_path: Path) -> None:
 def test_synth_tells_its_progress_in_whole_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streetmask.commands.synth._LINE_EVERY", 2)
+    monkeypatch.setattr("streetmask.command_line._LINE_EVERY", 2)
     sides = ["--height", "64", "--width", "64", "--conditions", "night", "rain=2"]
     assert run("data", "synth", tmp_path / "set", "--count", "5", "--seed", "5", "--workers", "1", *sides) == 0
     path = tmp_path / "set" / "instances.json"
-    lines = ["2 of 5 scenes", "4 of 5 scenes", "5 of 5 scenes", f"wrote {path}"]
-    assert capsys.readouterr().out.splitlines() == lines
+    told = capsys.readouterr()
+    assert told.err.splitlines() == ["2 of 5 scenes", "4 of 5 scenes", "5 of 5 scenes"]
+    assert told.out == f"wrote {path}\n"
     assert {image["condition"] for image in json.loads(path.read_text())["images"]} <= {"night", "rain"}
 
 

@@ -111,13 +111,13 @@ def test_instances_without_a_pixel_do_not_appear(tmp_path: Path) -> None:
     assert len(sample.check()) == 1
 
 
-def test_classes_are_found_by_name_and_unknown_names_counted(tmp_path: Path) -> None:
+def test_classes_are_found_by_name_and_other_names_left_out(tmp_path: Path) -> None:
     mask = rle(disc(SIZE, (20, 20), 5))
     path = write_coco(tmp_path, SIZE, 1, [annotation(1, mask, 17), annotation(1, mask, 90), annotation(1, mask, 90)])
     edited(path, categories=[{"id": 17, "name": "bicycle"}, {"id": 90, "name": "toothbrush"}])
     dataset = CocoDataset(path)
     assert dataset[0].classes.tolist() == [7]
-    assert dataset.dropped == {"toothbrush": 2}
+    assert [label.class_index for label in dataset.labels(0)] == [7]
 
 
 def test_the_ground_truth_is_a_coco_file(tmp_path: Path) -> None:

@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 
 from scene.image import network_input
 from tests.training.coco_on_disk import disc, rectangle
-from training.data.sample import Sample
+from training.data.sample import Sample, Window
 from training.transforms import (
     CROP_AS_PUBLISHED,
     LARGE_SCALE_JITTER,
     NO_AUGMENTATION,
     Augmentation,
-    Window,
     augment,
     cropped_window,
     draw_distortion,
@@ -22,7 +21,6 @@ from training.transforms import (
     jittered_window,
     look_through,
     mirror,
-    resize_only,
 )
 
 SSD = Augmentation()
@@ -116,8 +114,9 @@ def test_settings_that_change_nothing_change_nothing(sample: Sample, seed: int) 
 
 
 @given(samples(), SIZES)
-def test_resize_only_is_what_inference_does(sample: Sample, size_hw: tuple[int, int]) -> None:
-    np.testing.assert_array_equal(resize_only(sample, size_hw).check().image, network_input(sample.image, size_hw))
+def test_a_picture_that_is_only_resized_is_what_inference_sees(sample: Sample, size_hw: tuple[int, int]) -> None:
+    resized = augment(sample, NO_AUGMENTATION, size_hw, np.random.default_rng(0)).check()
+    np.testing.assert_array_equal(resized.image, network_input(sample.image, size_hw))
 
 
 @pytest.mark.parametrize("settings", [SSD, JITTERED])

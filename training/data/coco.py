@@ -1,6 +1,5 @@
 """Pictures and instances from a COCO JSON (Lin et al. 2014): run lengths, polygons, crowds, decoded when asked for."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -35,11 +34,11 @@ _Row = tuple[int, CocoAnnotation]
 class CocoDataset:
     """A COCO JSON and its pictures, as samples: an ``InstanceDataset``.
 
-    Categories find their class index by name in ``class_names``; annotations of other names are left out and counted in
-    ``dropped``. A picture lies at its ``file_name`` beside the JSON, in ``images/`` where that names no folder, or
-    where COCO's own layout has it (``annotations/instances_val2017.json`` beside ``val2017/``). Masks stay
-    run lengths until an item is asked for; instances without a pixel do not appear in it. A crowd that stands there
-    once for every class is one region of ``EVERY_CLASS``.
+    Categories find their class index by name in ``class_names``; annotations of other names are left out. A picture
+    lies at its ``file_name`` beside the JSON, in ``images/`` where that names no folder, or where COCO's own layout has
+    it (``annotations/instances_val2017.json`` beside ``val2017/``). Masks stay run lengths until an item is asked for;
+    instances without a pixel do not appear in it. A crowd that stands there once for every class is one region of
+    ``EVERY_CLASS``.
 
     Raises ``DataError`` when the JSON is missing, malformed or empty, and, item by item, when a picture is.
     """
@@ -51,7 +50,7 @@ class CocoDataset:
         self._file = annotation_file
         self._folder = picture_folder(annotation_file)
         self._images = content.images
-        class_of, self.dropped = _map_classes(content, class_names, annotation_file)
+        class_of = _map_classes(content, class_names, annotation_file)
         groups = _group(content, class_of, annotation_file)
         self._rows = {image_id: _merge_ignored(rows, len(class_names)) for image_id, rows in groups.items()}
 
@@ -150,8 +149,8 @@ def _label(class_index: int, row: CocoAnnotation, entry: CocoImage) -> Label:
     return Label(class_index, row.iscrowd != 0, row.segmentation, (x, y, w, h), area if row.area is None else row.area)
 
 
-def _map_classes(content: CocoFile, class_names: tuple[str, ...], path: Path) -> tuple[dict[int, int], dict[str, int]]:
-    """Class index by category id, and how many annotations each unknown name loses."""
+def _map_classes(content: CocoFile, class_names: tuple[str, ...], path: Path) -> dict[int, int]:
+    """Class index by category id."""
     name_of = {category.id: category.name for category in content.categories}
     class_of = {number: class_names.index(name) for number, name in name_of.items() if name in class_names}
     if not class_of:
@@ -159,11 +158,10 @@ def _map_classes(content: CocoFile, class_names: tuple[str, ...], path: Path) ->
             f"{path} has the categories {sorted(name_of.values())}, none of which is one of {list(class_names)}; "
             "rename its categories or choose other class names"
         )
-    try:
-        names = Counter(name_of[row.category_id] for row in content.annotations if row.category_id not in class_of)
-    except KeyError as error:
-        raise DataError(f"{path} has an annotation of category {error}, which its categories do not list") from error
-    return class_of, dict(names)
+    unknown = next((row.category_id for row in content.annotations if row.category_id not in name_of), None)
+    if unknown is not None:
+        raise DataError(f"{path} has an annotation of category {unknown}, which its categories do not list")
+    return class_of
 
 
 def _group(content: CocoFile, class_of: dict[int, int], path: Path) -> dict[int, list[_Row]]:

@@ -7,7 +7,7 @@ covered.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -17,10 +17,7 @@ from scene.errors import DataError
 from scene.image import RgbImage
 from training.data.dataset import InstanceDataset
 from training.data.mixing import PasteSettings, SourceRule, draw_lots, fitting_pictures, place
-from training.data.sample import Sample
-
-Window = tuple[int, int, int, int]
-"""A rectangle xyxy in whole pixels, end-exclusive."""
+from training.data.sample import Sample, Window, part_of, whole_pixels
 
 _REDRAWS = 20
 _LEAST_WEIGHT = 1e-6
@@ -110,8 +107,8 @@ def paste_instances(sample: Sample, donor: InstanceDonor, settings: PasteSetting
     for cutout in _draw_cutouts(donor, sample.size_hw, settings, rng):
         place = _free_place(cutout.alpha, taken, settings.tries, rng)
         if place is not None:
-            _at(taken, place)[cutout.alpha > 0] = 1
-            _blend(_at(image, place), cutout.alpha, _colours(cutout, donor, settings.feather))
+            part_of(taken, place)[cutout.alpha > 0] = 1
+            _blend(part_of(image, place), cutout.alpha, _colours(cutout, donor, settings.feather))
             pasted.append((cutout, place))
     return _joined(sample, image, pasted) if pasted else sample
 
@@ -183,7 +180,7 @@ def _colours(cutout: Cutout, donor: InstanceDonor, feather: float) -> NDArray[np
     """The instance's own colours float32 [h, w, 3], spread outwards where its edge fades: none are its background's."""
     found, margin = cutout.instance, _margin(feather)
     size_hw = cutout.alpha.shape[0] - 2 * margin, cutout.alpha.shape[1] - 2 * margin
-    own = _at(donor.source.picture(found.picture), found.box_xyxy) * cutout.inner[..., None].astype(np.float32)
+    own = part_of(donor.source.picture(found.picture), found.box_xyxy) * cutout.inner[..., None].astype(np.float32)
     weight = _framed(cutout.inner.astype(np.float32), size_hw, margin)[..., None]
     colours = _framed(own, size_hw, margin)
     spread = _blurred(colours, feather) / np.maximum(_blurred(weight, feather).reshape(weight.shape), _LEAST_WEIGHT)
@@ -199,7 +196,7 @@ def _free_place(
     for _ in range(tries):
         x, y = int(rng.integers(taken.shape[1] - width + 1)), int(rng.integers(taken.shape[0] - height + 1))
         place = x, y, x + width, y + height
-        if not _at(taken, place)[shown].any():
+        if not part_of(taken, place)[shown].any():
             return place
     return None
 
@@ -213,8 +210,8 @@ def _taken(sample: Sample) -> NDArray[np.uint8]:
     """Where instances and crowds stand: uint8 [H, W] of 0 and 1."""
     taken = np.zeros(sample.size_hw, np.uint8)
     for mask, box in zip(sample.masks, sample.boxes_xyxy, strict=True):
-        window = _whole_pixels(box)
-        _at(taken, window)[:] |= _at(mask, window)
+        window = whole_pixels(box)
+        part_of(taken, window)[:] |= part_of(mask, window)
     return taken
 
 
@@ -222,8 +219,8 @@ def _joined(sample: Sample, image: RgbImage, pasted: list[tuple[Cutout, Window]]
     count, (height, width) = len(sample), sample.size_hw
     masks = np.zeros((count + len(pasted), height, width), np.uint8)
     for target, mask, box in zip(masks, sample.masks, sample.boxes_xyxy, strict=False):
-        window = _whole_pixels(box)  # all else is zero already: copying whole masks would cost more than pasting
-        _at(target, window)[:] = _at(mask, window)
+        window = whole_pixels(box)  # all else is zero already: copying whole masks would cost more than pasting
+        part_of(target, window)[:] = part_of(mask, window)
     boxes = [_paste_mask(target, *each) for target, each in zip(masks[count:], pasted, strict=True)]
     classes = [cutout.instance.class_index for cutout, _ in pasted]
     return Sample(
@@ -237,16 +234,6 @@ def _joined(sample: Sample, image: RgbImage, pasted: list[tuple[Cutout, Window]]
 
 def _paste_mask(target: NDArray[np.uint8], cutout: Cutout, place: Window) -> Window:
     mask = cutout.mask
-    _at(target, place)[:] = mask
+    part_of(target, place)[:] = mask
     x, y, w, h = cv2.boundingRect(mask)
     return place[0] + x, place[1] + y, place[0] + x + w, place[1] + y + h
-
-
-def _at(pixels: NDArray[Any], window: Window) -> NDArray[Any]:
-    x1, y1, x2, y2 = window
-    return pixels[y1:y2, x1:x2]
-
-
-def _whole_pixels(box_xyxy: NDArray[np.float32]) -> Window:
-    x1, y1, x2, y2 = (int(side) for side in box_xyxy)
-    return x1, y1, x2, y2

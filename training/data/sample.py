@@ -1,6 +1,7 @@
 """One picture with what stands on it: the type that readers, synthetic scenes, mixing and transforms pass on."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +12,9 @@ from scene.image import RgbImage
 
 SizeHw = tuple[int, int]
 """Height and width in pixels."""
+
+Window = tuple[int, int, int, int]
+"""A rectangle xyxy in whole pixels of a picture, end-exclusive; it may reach beyond the picture."""
 
 EVERY_CLASS = -1
 """The class of a region that is to be ignored whatever is found there (Cityscapes' caravans and trailers)."""
@@ -82,6 +86,18 @@ def tight_boxes(masks: NDArray[np.uint8]) -> NDArray[np.float32]:
         x, y, w, h = cv2.boundingRect(mask)
         box[:] = x, y, x + w, y + h
     return boxes
+
+
+def whole_pixels(box_xyxy: NDArray[np.float32]) -> Window:
+    """A tight box as a window."""
+    x1, y1, x2, y2 = (int(side) for side in box_xyxy)
+    return x1, y1, x2, y2
+
+
+def part_of(pixels: NDArray[Any], window: Window) -> NDArray[Any]:
+    """The pixels [H, W, ...] that a window holds, a view; none where it misses them."""
+    x1, y1, x2, y2 = (max(side, 0) for side in window)
+    return pixels[y1:y2, x1:x2]
 
 
 def _expect(name: str, array: NDArray[np.generic], shape: tuple[int, ...], dtype: type[np.generic]) -> None:

@@ -14,8 +14,6 @@ Pane = tuple[float, float, float, float]
 """A window in a front: x0, y0, x1, y1 in its pixels."""
 FRONTS = 36
 TREES = 14
-FRONT_METRES = (12.0, 14.0)
-"""Width and height in metres of the wall that one house front pictures."""
 _SEED = 20240
 _SHOPS = 232
 """Row below which a front's windows are a shop's."""
