@@ -257,6 +257,8 @@ def pick_device(name: str, ranks: Ranks = ALONE) -> torch.device:
         return _own_gpu(ranks)
     if name == "auto":
         return torch.device("cpu")
+    if ranks.count > 1 and name.startswith("cuda:"):
+        raise DataError(f"{ranks.count} processes cannot share {name}: --device cuda gives each its own")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise DataError(f"device {name} was asked for, but torch sees no GPU here; use --device cpu")
     try:

@@ -1,4 +1,7 @@
+import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,20 @@ from torch import nn
 from model.yolact import Yolact
 from scene.errors import ConfigurationError
 from tests.model.tiny_network import TINY, seeded_network
-from tests.training.processes import RECIPE, finish, free_port, start, street, train, train_and_die, train_as_rank
+from tests.training.processes import (
+    PATIENCE_S,
+    RECIPE,
+    finish,
+    free_port,
+    start,
+    street,
+    train,
+    train_and_die,
+    train_as_rank,
+    train_with_a_bad_part,
+)
 from tests.training.runs import log_of
-from training.checkpoint import read_checkpoint
+from training.checkpoint import read_checkpoint, save_checkpoint
 from training.distributed import ALONE, Ranks, joined_ranks
 from training.feed import AugmentedPictures, feed
 from training.loop import LAST
@@ -93,6 +107,17 @@ def test_two_processes_with_half_the_batch_are_as_one(
         torch.testing.assert_close(tensor, right["model"][name], rtol=1e-3, atol=1e-5, msg=name)
 
 
+def test_what_is_no_number_in_one_process_is_skipped_by_all(tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "run"
+    street(data)
+    port = free_port()
+    pair = [start(train_with_a_bad_part, rank, 2, port, folder, data, RECIPE, True) for rank in (0, 1)]
+    assert finish(*pair) == [0, 0]
+    assert [line["problem"] for line in log_of(folder)] == ["", "the loss", "", ""]
+    first, second = (torch.load(folder / f"{rank}.pt") for rank in (0, 1))
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
 def test_two_processes_go_on_where_one_was_killed(tmp_path: Path) -> None:
     """The second finds no checkpoint where it looks, as on another machine: it is told by the first, which evaluates
     while the second waits."""
@@ -112,3 +137,20 @@ def test_two_processes_go_on_where_one_was_killed(tmp_path: Path) -> None:
     ours, theirs = log_of(leader), log_of(whole)
     assert [line["step"] for line in ours] == [line["step"] for line in theirs] == [1, 2, 3, 3, 3, 4, 4, 4]
     assert_same_losses(ours, theirs)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_command_of_the_documentation(tmp_path: Path) -> None:
+    street(tmp_path / "data")
+    weights = tmp_path / "start.pt"
+    save_checkpoint(weights, seeded_network())
+    words = ["train", "--target", tmp_path / "data", "--start", weights, "--steps", "2", "--batch", "4"]
+    words += ["--precision", "float32", "--batch-norm", "stored", "--device", "cpu", "--workers", "0", "--out"]
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()), "-m", "--"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for start_words, folder in (["-m"], "alone"), (torchrun, "together"):
+        command = [sys.executable, *start_words, "streetmask", *map(str, words), str(tmp_path / folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("last.pt stands at step 2 of 2") == 1, "one process alone speaks"
+    assert_same_losses(log_of(tmp_path / "together"), log_of(tmp_path / "alone"))

@@ -13,6 +13,7 @@ from tests.model.tiny_network import TINY, seeded_network
 from tests.training.runs import RECIPE, log_of, pictures, run, trainer
 from training.checkpoint import load_network, read_checkpoint, save_checkpoint
 from training.data.coco import CocoDataset
+from training.distributed import Ranks
 from training.evaluate import Evaluation, evaluate
 from training.loop import BEST, LAST, pick_device
 from training.losses import LossSettings
@@ -282,6 +283,11 @@ def test_the_device_asked_for() -> None:
 def test_a_gpu_that_is_not_there(name: str) -> None:
     with pytest.raises(DataError, match="torch sees no GPU here; use --device cpu"):
         pick_device(name)
+
+
+def test_processes_do_not_share_a_gpu() -> None:
+    with pytest.raises(DataError, match="2 processes cannot share cuda:0: --device cuda gives each its own"):
+        pick_device("cuda:0", Ranks(0, 2))
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cpu:zero"])
