@@ -15,10 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as rle
 
 from scene.classes import STREET_CLASSES, coco_categories
 from scene.errors import ConfigurationError, DataError
+from training.data.run_lengths import crop_rle
 from training.data.street_conditions import CLEAR_DAY, CLEAR_ONLY, Condition, Mix, draw_condition, words_of
 from training.data.street_effects import Lens, draw_lens
 from training.data.street_painter import Painter, Silhouette
@@ -250,9 +250,7 @@ def _write_scene(folder: Path, seed: int, settings: SceneSettings, index: int) -
 
 def _annotation(item: SceneInstance, settings: SceneSettings) -> Annotation:
     x0, y0, x1, y1 = item.box_xyxy
-    full = np.zeros((settings.height, settings.width), np.uint8, order="F")
-    full[y0:y1, x0:x1] = item.mask
-    encoded = rle.encode(full)
+    encoded = crop_rle(item.mask.view(np.uint8), (x0, y0), (settings.height, settings.width))
     return {
         "category_id": item.class_index + 1,
         "segmentation": {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")},
