@@ -1,5 +1,6 @@
 """``bench accuracy``: box and mask AP through the very path that is timed."""
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import tyro
 
 from bench.engine import device_of
@@ -23,7 +25,6 @@ from bench.subjects import (
     write_graphs,
 )
 from export.command import named_data
-from scene.artifact import file_sha256
 from scene.classes import STREET_CLASSES
 from scene.errors import ConfigurationError
 from scene.image import RgbImage
@@ -117,6 +118,11 @@ def lines(report: Document) -> list[str]:
     return aligned(rows)
 
 
+def _truth_sha256(dataset: InstanceDataset) -> str:
+    """Of what is scored against, whatever form it is stored in."""
+    return hashlib.sha256(msgspec.json.encode(dataset.ground_truth)).hexdigest()
+
+
 def _measure(way: Way, name: str, path: Path, first: int | None, rows: dict[str, dict[str, Any]]) -> None:
     """Add the row of one way on one set; Ctrl-C leaves that of the pictures which were answered until then."""
     dataset = open_dataset(path, class_names=way.class_names)
@@ -128,7 +134,7 @@ def _measure(way: Way, name: str, path: Path, first: int | None, rows: dict[str,
     finally:
         if pictures:
             row = _score(way, pictures, dataset, rows.get(way.reference, {}).get(name))
-            rows.setdefault(way.name, {})[name] = row | {"data_sha256": file_sha256(path)}
+            rows.setdefault(way.name, {})[name] = row | {"data_sha256": _truth_sha256(dataset)}
 
 
 def _score(

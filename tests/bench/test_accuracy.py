@@ -21,7 +21,7 @@ def test_folder_checkpoint_and_server_are_scored_as_evaluation_scores_them(
     published: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with server_process(published.folder) as server:
-        words = ["accuracy", server.address, str(published.folder), "--data", f"boxes={published.data}"]
+        words = ["accuracy", server.address, str(published.folder), "--data", f"boxes={published.data.parent}"]
         words += ["--engines", "onnxruntime"]
         assert main([*words, "--threads", "1", "--out", str(tmp_path / "run.json")]) == 0
     report = json.loads((tmp_path / "run.json").read_text())

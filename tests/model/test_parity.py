@@ -160,7 +160,12 @@ def _partners(found: RankedDetections, boxes: Tensor, classes: Tensor, scores: T
 
 
 @pytest.mark.parametrize(
-    ("nms", "prefix"), [("fast", "fast"), ("cross-class", "cross"), ("traditional", "traditional")]
+    ("nms", "prefix"),
+    [
+        ("fast", "fast"),
+        ("cross-class", "cross"),
+        pytest.param("traditional", "traditional", marks=pytest.mark.slow),  # a minute; test_detect has it in small
+    ],
 )
 def test_every_nms_finds_what_the_original_finds(answer: Answer, nms: NmsKind, prefix: str) -> None:
     boxes, classes, scores = (torch.from_numpy(answer.golden[f"{prefix}_{name}"]) for name in ("box", "class", "score"))
