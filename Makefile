@@ -26,17 +26,17 @@ BENCH = $(VENV)/bin/bench
 BENCH_MODEL = models/street-nano/1
 BENCH_DATA = runs/bench/data/instances.json
 
-bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: under ten minutes, no GPU
+bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten minutes, no GPU
 	$(VENV)/bin/streetmask data synth $(dir $(BENCH_DATA)) --count 100 --seed 900
 	$(BENCH) engine $(BENCH_MODEL) --engines onnxruntime torch torch-bfloat16 --rows drawn every \
-		--rounds 60 --out runs/bench/engine.json
+		--rounds 40 --out runs/bench/engine.json
 	$(BENCH) engine yolact-plus-resnet50 street-yolact-plus-resnet50 --engines torch-plain torch torch-bfloat16 \
 		--instances 20 --rounds 8 --frame-count 6 --base yolact-plus-resnet50/torch --out runs/bench/published.json
-	$(BENCH) engine $(BENCH_MODEL)/checkpoint.pt --engines onnxruntime onnxruntime-int8 --rounds 40 \
+	$(BENCH) engine $(BENCH_MODEL)/checkpoint.pt --engines onnxruntime onnxruntime-int8 --rounds 20 \
 		--out runs/bench/int8.json
 	$(BENCH) accuracy $(BENCH_MODEL) --engines onnxruntime torch torch-bfloat16 --data unseen-100=$(BENCH_DATA) \
 		--out runs/bench/accuracy.json
-	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 1.5 --sweep --seconds 6 --out runs/bench/serve.json
+	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 1.5 --sweep --seconds 4 --out runs/bench/serve.json
 	$(BENCH) train street-nano --batch 4 --rounds 20 --fed-steps 10 --out runs/bench/train.json
 	$(BENCH) table runs/bench/engine.json runs/bench/int8.json runs/bench/published.json runs/bench/accuracy.json \
 		runs/bench/serve.json runs/bench/train.json
