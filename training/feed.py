@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -154,7 +155,6 @@ def _collate(items: list[tuple[NDArray[np.uint8], Targets]]) -> Batch:
 
 
 def _one_thread(_worker: int) -> None:
-    import cv2  # noqa: PLC0415  # in the worker's own process: the loop keeps its threads
-
+    """In the worker's own process: the loop keeps its threads."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """The training loop: steps, checkpoints from which it can be taken up again, and COCO AP on a held-out split."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +90,7 @@ class Trainer:
         """Steps done."""
         return self.standing.step
 
-    def run(self, pictures: AugmentedPictures, held_out: InstanceDataset | None) -> Iterator[Evaluation]:
+    def run(self, pictures: AugmentedPictures, held_out: InstanceDataset | None) -> Generator[Evaluation, None, None]:
         """Train to the recipe's last step; the leader yields each evaluation on ``held_out`` as it is made."""
         torch.manual_seed(self.settings.seed)
         self.take_up()

@@ -1,5 +1,6 @@
 """``streetmask data synth``: a folder of synthetic street scenes with COCO labels."""
 
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -38,5 +39,7 @@ def synth(arguments: SynthArguments) -> None:
     """Write the data set, showing the progress."""
     settings = SceneSettings(height=arguments.height, width=arguments.width, conditions=mix_of(arguments.conditions))
     show = partial(show_count, "scenes", total=arguments.count)
+    started_s = time.perf_counter()
     path = write_dataset(arguments.folder, arguments.count, arguments.seed, settings, arguments.workers, show)
-    print(f"wrote {path}")
+    rate = arguments.count / (time.perf_counter() - started_s)
+    print(f"wrote {path}: {rate:.1f} scenes a second from {arguments.workers} processes")

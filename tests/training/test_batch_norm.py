@@ -1,3 +1,4 @@
+import os
 from typing import Literal
 
 import pytest
@@ -91,8 +92,6 @@ def normalised(norm: nn.BatchNorm2d, x: Tensor, slopes: Tensor) -> list[Tensor]:
 
 def compare_in_a_process(rank: int, port: int) -> None:
     """Half of the maps in each of two processes against all of them in one."""
-    import os  # noqa: PLC0415 - in the process's own environment
-
     os.environ.update(RANK=f"{rank}", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=f"{port}")
     torch.set_num_threads(1)
     x, slopes = maps()

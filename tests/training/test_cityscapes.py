@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from scene.classes import COCO_CLASSES
 from scene.errors import DataError
 from tests.training.cityscapes_on_disk import SIZE, block, frame_of, write_ids, write_picture, write_polygons
-from tests.training.coco_on_disk import rectangle
+from tests.training.coco_on_disk import rectangle, rle
 from training.data.cityscapes import CityscapesDataset
 from training.data.sample import EVERY_CLASS, tight_boxes
 from training.evaluate import score_predictions
@@ -160,8 +160,6 @@ def test_what_is_found_there_is_no_mistake(tmp_path: Path, label: str, class_ind
 
 
 def predicted(box_xyxy: tuple[int, int, int, int], class_index: int, score: float) -> Prediction:
-    from tests.training.coco_on_disk import rle  # noqa: PLC0415
-
     x1, y1, x2, y2 = box_xyxy
     mask = rle(rectangle(SIZE, box_xyxy))
     return Prediction(1, class_index, score, score, (x1, y1, x2 - x1, y2 - y1), mask)

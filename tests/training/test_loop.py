@@ -74,7 +74,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
     first = trainer(tmp_path / "resumed", recipe, **often)
     evaluations = first.run(pictures(street, recipe), street)
     next(evaluations)
-    evaluations.close()  # type: ignore[attr-defined]  # as when the process ends
+    evaluations.close()  # as when the process ends
     assert first.step == 2
     torch.manual_seed(99)
     second = trainer(tmp_path / "resumed", recipe, seeded_network(), **often)
@@ -163,7 +163,7 @@ def test_training_resumes_on_a_gpu(
     first = trainer(tmp_path, recipe, device="cuda", evaluate_every=2)
     evaluations = first.run(pictures(street, recipe), street)
     next(evaluations)
-    evaluations.close()  # type: ignore[attr-defined]  # as when the process ends
+    evaluations.close()  # as when the process ends
     second = trainer(tmp_path, recipe, device="cuda", evaluate_every=2)
     assert len(run(second, street, held_out=street)) == 1
     assert second.step == 4
@@ -202,7 +202,7 @@ def test_a_float16_run_goes_on_with_its_scale(tmp_path: Path, street: CocoDatase
     first.learner.scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=1)
     evaluations = first.run(pictures(street, recipe), street)
     next(evaluations)
-    evaluations.close()  # type: ignore[attr-defined]  # as when the process ends
+    evaluations.close()  # as when the process ends
     run(trainer(tmp_path, recipe, seeded_network()), street)
     scales = [line["scale"] for line in log_of(tmp_path) if "total" in line]
     assert scales == [256.0, 512.0, 1024.0, 2048.0]

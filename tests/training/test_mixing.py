@@ -1,6 +1,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -97,12 +98,12 @@ def test_a_rule_on_classes_that_are_not_kept_cannot_be_judged(buses: CocoDataset
 
 
 @given(st.integers(0, 2**40), st.integers(1, 60), st.integers(1, 60), st.randoms(use_true_random=False))
-def test_the_seed_alone_chooses(buses: CocoDataset, seed: int, count: int, more: int, shuffled: object) -> None:
+def test_the_seed_alone_chooses(buses: CocoDataset, seed: int, count: int, more: int, shuffled: Random) -> None:
     chosen = ids(choose_pictures(buses, SourceRule(count=count), seed))
     assert len(set(chosen)) == count
     assert chosen == sorted(chosen)
     order = list(range(60))
-    shuffled.shuffle(order)  # type: ignore[attr-defined]
+    shuffled.shuffle(order)
     assert ids(choose_pictures(buses.pick(order), SourceRule(count=count), seed)) == chosen
     assert set(chosen) <= set(ids(choose_pictures(buses, SourceRule(count=max(count, more)), seed)))
     fewer = choose_pictures(buses.pick(order[: max(count, more)]), SourceRule(count=count), seed)
