@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from bench.child import Child
-from scene.artifact import GraphPrecision
+from scene.artifact import Precision
 from scene.image import network_input
 from serve.answer import Options
 from serve.frame import EncodedFrame
@@ -39,7 +39,7 @@ class BareLoop:
     """A model in a process of its own that idles until it is asked to run. Raises ``DataError`` where it fails."""
 
     def __init__(
-        self, model: Path, threads: int, frames: list[EncodedFrame], precision: GraphPrecision | None = None
+        self, model: Path, threads: int, frames: list[EncodedFrame], precision: Precision | None = None
     ) -> None:
         self._child = Child("the bare loop", _serve, model, threads, frames, precision)
         self._child.receive(Rate, _START_S)
@@ -55,7 +55,7 @@ class BareLoop:
 
 
 def _serve(
-    connection: Connection, folder: Path, threads: int, frames: list[EncodedFrame], precision: GraphPrecision | None
+    connection: Connection, folder: Path, threads: int, frames: list[EncodedFrame], precision: Precision | None
 ) -> None:
     model = Model.load(folder, threads, precision)
     inputs = [network_input(frame.decode(), model.artifact.size_hw)[None] for frame in frames]

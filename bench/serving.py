@@ -21,7 +21,7 @@ from bench.load import ANY_IN_FLIGHT, Arrivals, Exchange, LoadPlan, load_report,
 from bench.machine import Watch
 from bench.report import document, emit, prepare_out, ratio_text
 from bench.samples import LEAST, paired_ratio
-from scene.artifact import GraphPrecision
+from scene.artifact import Precision
 from scene.errors import ServerError, StreetMaskError, require
 from serve.answer import Answer
 from serve.client import NONE_DROPPED, Client
@@ -59,7 +59,7 @@ class ServeArguments:
     """The sweep's bound on the 95th percentile of the age, with at most one frame in a hundred dropped."""
     overload: tuple[float, ...] = ()
     """Further loads, as multiples of the throughput that the server reaches."""
-    precision: GraphPrecision | None = None
+    precision: Precision | None = None
     """Which of that folder's files; its first without it."""
     bare: bool = False
     """Compare that throughput with the engine called in a loop; needs --spawn."""

@@ -49,7 +49,7 @@ def export(arguments: ExportArguments) -> None:
         calibration=arguments.calibration,
     )
     artifact = publish(arguments.checkpoint, arguments.out, publication)
-    for name, value in {**artifact.verified, **artifact.card.figures}.items():
+    for name, value in {**artifact.verified[0].figures, **artifact.card.figures}.items():
         print(f"  {name}: {value:g}")
     print(f"wrote {arguments.out}")
 

@@ -1,5 +1,5 @@
 """The deployed module: the segmenter with BatchNorm folded away, channels_last, in the precision that is asked for, its
-deformable convolutions single nodes of a graph, whose masks are those of the rows alone that are asked for."""
+deformable convolutions as the graph will hold them, its masks those of the rows alone that are asked for."""
 
 from copy import deepcopy
 from itertools import pairwise
@@ -10,35 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
+from export.lowering import LOWERINGS, Lowering
 from model.deform_conv import DeformConv2d
 from model.detect import DetectSettings
 from model.outputs import YolactOutputs
 from model.segmenter import GraphOutputs, Segmenter
 from model.yolact import Yolact, normalise
-
-
-class DeformConvNode(DeformConv2d):
-    """A deformable convolution that exports as one ONNX ``DeformConv`` node (opset 19 and later).
-
-    In eager mode it computes what ``DeformConv2d`` does.
-    """
-
-    def convolve(self, image: Tensor, offsets_yx: Tensor, modulation: Tensor) -> Tensor:
-        """The same arguments and answer; inside an export, a node instead of its arithmetic."""
-        if not torch.onnx.is_in_onnx_export():
-            return super().convolve(image, offsets_yx, modulation)
-        return torch.onnx.ops.symbolic(
-            "DeformConv",
-            (image, self.weight, offsets_yx, self.bias, modulation),
-            attrs={
-                "kernel_shape": [3, 3],
-                "strides": [self.stride] * 2,
-                "dilations": [self.dilation] * 2,
-                "pads": [self.dilation] * 4,
-            },
-            dtype=image.dtype,
-            shape=(image.shape[0], self.weight.shape[0], *offsets_yx.shape[2:]),
-        )
 
 
 class ThresholdedSegmenter(nn.Module):
@@ -83,21 +60,30 @@ class LowPrecisionSegmenter(Segmenter):
 
 
 def deployable(
-    network: Yolact, settings: DetectSettings | None = None, dtype: torch.dtype = torch.float32
+    network: Yolact,
+    settings: DetectSettings | None = None,
+    dtype: torch.dtype = torch.float32,
+    lowering: Lowering = "DeformConv",
 ) -> Segmenter:
     """A copy of the network as the graph contract's module, in eval mode, in the form that runs fastest in torch."""
-    return deployed(deepcopy(network), settings, dtype)
+    return deployed(deepcopy(network), settings, dtype, lowering)
 
 
-def deployed(network: Yolact, settings: DetectSettings | None = None, dtype: torch.dtype = torch.float32) -> Segmenter:
+def deployed(
+    network: Yolact,
+    settings: DetectSettings | None = None,
+    dtype: torch.dtype = torch.float32,
+    lowering: Lowering = "DeformConv",
+) -> Segmenter:
     """``deployable`` of a network that nobody else needs: changed itself, it takes its memory only once.
 
     Every BatchNorm is folded (no tool folds it behind a ``DeformConv`` node, so it is done here, in torch, for all of
     them), the weights lie channels_last, and the network computes in ``dtype``; outputs are float32 whatever it is.
+    ``lowering`` is how a graph will hold its deformable convolutions.
     """
     network = network.eval()
     for name in [name for name, _ in network.named_modules()]:  # a list of modules would keep those that are replaced
-        _fold_norms(network.get_submodule(name))
+        _fold_norms(network.get_submodule(name), LOWERINGS[lowering])
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if dtype == torch.float32:
         return Segmenter(network, settings).eval()
@@ -107,23 +93,21 @@ def deployed(network: Yolact, settings: DetectSettings | None = None, dtype: tor
     return LowPrecisionSegmenter(network, settings).eval()
 
 
-def _fold_norms(module: nn.Module) -> None:
+def _fold_norms(module: nn.Module, lowered: type[DeformConv2d]) -> None:
     """Fold each BatchNorm among the module's children into the convolution that stands before it."""
     for (name, convolution), (norm_name, norm) in pairwise(list(module.named_children())):
         if isinstance(norm, nn.BatchNorm2d):
-            setattr(module, name, _fold(convolution, norm))
+            setattr(module, name, _fold(convolution, norm, lowered))
             setattr(module, norm_name, nn.Identity())
 
 
-def _fold(convolution: nn.Module, norm: nn.BatchNorm2d) -> nn.Module:
+def _fold(convolution: nn.Module, norm: nn.BatchNorm2d, lowered: type[DeformConv2d]) -> nn.Module:
     assert norm.running_mean is not None
     assert norm.running_var is not None
     if not isinstance(convolution, DeformConv2d):
         assert isinstance(convolution, nn.Conv2d)
         return fuse_conv_bn_eval(convolution, norm)
-    folded = DeformConvNode(
-        convolution.weight.shape[1], convolution.weight.shape[0], convolution.stride, convolution.dilation
-    )
+    folded = lowered(convolution.weight.shape[1], convolution.weight.shape[0], convolution.stride, convolution.dilation)
     folded.conv_offset_mask = convolution.conv_offset_mask
     folded.weight, folded.bias = fuse_conv_bn_weights(
         convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias

@@ -10,12 +10,12 @@ import torch
 from model.detect import DetectSettings, NmsKind
 from model.segmenter import Segmenter, TorchPredictor
 from model.weights import street_class_map
-from scene.artifact import GraphPrecision
+from scene.artifact import Precision
 from scene.classes import STREET_CLASSES
 from scene.errors import ConfigurationError, require
 from scene.image import RgbImage, network_input
 from scene.instances import Detections
-from serve.engines import Engine
+from serve.engines import Engine, EngineName
 from serve.models import Model, detections
 from training.checkpoint import load_network
 
@@ -48,20 +48,22 @@ def open_predictor(
     threads: int = 2,
     preset: str | None = None,
     nms: NmsKind = "fast",
-    precision: GraphPrecision | None = None,
+    precision: Precision | None = None,
     device: torch.device | str = "cpu",
+    engine: EngineName | None = None,
 ) -> NamedPredictor:
     """A folder is an artifact and runs on its engine; a file is a checkpoint or published weights and runs in torch.
 
-    ``preset``, ``nms`` and ``device`` are for weights, ``precision`` for a folder's files; ``ConfigurationError`` where
-    a folder is asked for another way than its own, or weights for eight bits.
+    ``preset``, ``nms`` and ``device`` are for weights, ``precision`` and ``engine`` for a folder; ``ConfigurationError``
+    where a folder is asked for another way than its own, or weights for one of a folder's.
     """
     if path.is_dir():
         require("preset", preset is None, "none for a model folder, which says what it is", preset)
         require("nms", nms == "fast", "none for a model folder, whose graph has its own", nms)
-        model = Model.load(path, threads, precision)
+        model = Model.load(path, threads, precision, engine)
         predict = EnginePredictor(model.engine, model.artifact.size_hw)
         return NamedPredictor(predict, tuple(model.artifact.class_names))
+    require("engine", engine is None, "none for weights, which run in torch", engine)
     require("precision", precision in (None, "float32"), "float32 for weights; export them with --int8", precision)
     network = load_network(path, preset)
     segmenter = Segmenter(network, DetectSettings(nms=nms))

@@ -28,6 +28,7 @@ from scene.artifact import (
     GoldenFrame,
     ModelCard,
     ModelFile,
+    Verification,
     file_sha256,
     tensor_specs,
     write_artifact,
@@ -36,7 +37,7 @@ from scene.classes import STREET_CLASSES
 from scene.errors import ConfigurationError, DataError, require
 from scene.image import RgbImage, decode_image, network_input
 from scene.instances import MASK_CUT
-from serve.engines import Engine, open_engine
+from serve.engines import Engine, Way, open_engine
 from serve.models import detections
 from training.checkpoint import load_network, read_progress, save_checkpoint, training_history
 from training.data.location import open_dataset
@@ -93,13 +94,14 @@ def publish(checkpoint: Path, out: Path, publication: Publication, say: Callable
     say("writing the graph")
     write_onnx(segmenter, draft_folder / _ONNX_FILE)
     artifact = _draft(segmenter, checkpoint, draft_folder, (name, number), publication)
-    engine = open_engine(draft_folder, artifact, artifact.files[0], threads=2)
+    engine = open_engine(draft_folder, artifact, Way("onnxruntime", "float32", artifact.files[0]), threads=2)
     _write_golden(artifact, draft_folder)
     artifact = replace(artifact, golden=_golden(engine, draft_folder))
     say(f"comparing with torch on {VERIFY_SCENES} scenes")
     agreement = verify_on_scenes(Segmenter(network, settings).eval(), draft_folder, artifact)
     agreement.require()
-    artifact = replace(artifact, verified={key: float(value) for key, value in asdict(agreement).items()})
+    verified = {key: float(value) for key, value in asdict(agreement).items()}
+    artifact = replace(artifact, verified=[Verification(_ONNX_FILE, "onnxruntime", "float32", verified)])
     artifact = _measured(artifact, engine, publication, say)
     if calibration:
         say(f"writing the graph in eight bits, calibrated on {len(calibration)} pictures")
@@ -152,7 +154,6 @@ def _draft(
         ),
         source_checkpoint_sha256=file_sha256(checkpoint),
         tools=_tools(),
-        verified={},
     )
 
 
@@ -245,12 +246,13 @@ def _with_int8(
     """The artifact with an int8 file, which comes first where it keeps the float32 file's accuracy."""
     path = write_int8(folder / _ONNX_FILE, folder / _INT8_FILE, calibration)
     entry = ModelFile(_INT8_FILE, "onnx", "int8", file_sha256(path))
-    engine = open_engine(folder, artifact, entry, threads=2)
-    entry = replace(entry, golden=_golden(engine, folder))
+    engine = open_engine(folder, artifact, Way("onnxruntime", "int8", entry), threads=2)
+    golden = _golden(engine, folder)
     measured = _measured(artifact, engine, publication, say).card.figures
     figures = artifact.card.figures | {f"{key} (int8)": value for key, value in measured.items() if "AP" in key}
     files = [entry, *artifact.files] if keeps_accuracy(figures, publication) else [*artifact.files, entry]
-    return replace(artifact, files=files, card=replace(artifact.card, figures=figures))
+    verified = [*artifact.verified, Verification(_INT8_FILE, "onnxruntime", "int8", {}, golden)]
+    return replace(artifact, files=files, verified=verified, card=replace(artifact.card, figures=figures))
 
 
 def keeps_accuracy(figures: dict[str, float], publication: Publication) -> bool:

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,32 +18,54 @@ from scene.artifact import OUTPUTS, SCORE_THRESHOLD
 OPSET = 22
 """The oldest opset in which the exporter's operators need no conversion and ``DeformConv`` has its newest form."""
 
+_THRESHOLD = np.float32(0)
 
-def write_onnx(segmenter: Segmenter, path: Path) -> Path:
+
+def write_onnx(
+    segmenter: Segmenter, path: Path, fixed_rows: bool = False, metadata: Mapping[str, str] | None = None
+) -> Path:
     """Export through ``torch.export``, simplify, check with ``onnx.checker``, and write one file with its weights.
 
     The graph: ``image`` uint8 [B, H, W, 3] -> num, boxes, scores, mask_scores, classes, masks; B is dynamic. Its second
-    input, ``score_threshold`` float32 [], is 0 unless it is given.
+    input, ``score_threshold`` float32 [], is 0 unless it is given. With ``fixed_rows`` there is no such input: no shape
+    depends on a value, as TensorRT and CUDA graphs need it, and masks are made of every row. ``metadata`` is written
+    into the file, whose reader may have nothing else.
     """
+    model = onnxslim.slim(_traced(segmenter, fixed_rows))
+    if not fixed_rows:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(_THRESHOLD), SCORE_THRESHOLD))
+    onnx.helper.set_model_props(model, dict(metadata or {}))
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return path
+
+
+def _traced(segmenter: Segmenter, fixed_rows: bool) -> onnx.ModelProto:
     height, width = segmenter.network.config.size_hw
-    threshold = np.float32(0)
+    images = torch.zeros((2, height, width, 3), dtype=torch.uint8)
+    batch = {0: torch.export.Dim("B", min=1, max=64)}
+    module, inputs, shapes = (
+        (segmenter, {"image": images}, {"image": batch})
+        if fixed_rows
+        else (
+            ThresholdedSegmenter(segmenter),
+            {"image": images, SCORE_THRESHOLD: torch.tensor(_THRESHOLD)},
+            {"image": batch, SCORE_THRESHOLD: None},
+        )
+    )
     with _quiet():
         program = torch.onnx.export(
-            ThresholdedSegmenter(segmenter).eval(),
-            (torch.zeros((2, height, width, 3), dtype=torch.uint8), torch.tensor(threshold)),
-            input_names=["image", SCORE_THRESHOLD],
+            module.eval(),
+            tuple(inputs.values()),
+            input_names=list(inputs),
             output_names=list(OUTPUTS),
-            dynamic_shapes={"image": {0: torch.export.Dim("B", min=1, max=64)}, "score_threshold": None},
+            dynamic_shapes=shapes,
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
         )
     assert program is not None
-    model = onnxslim.slim(program.model_proto)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(threshold), SCORE_THRESHOLD))
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
-    return path
+    return program.model_proto
 
 
 @contextmanager

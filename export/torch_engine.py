@@ -70,5 +70,4 @@ def _described(name: str, segmenter: Segmenter, progress: Mapping[str, Any]) -> 
         card=ModelCard("weights without an export", training_history(progress), "not stated", "not stated"),
         source_checkpoint_sha256="",
         tools={},
-        verified={},
     )

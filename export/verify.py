@@ -14,7 +14,7 @@ from scene.artifact import Artifact
 from scene.errors import ArtifactError
 from scene.image import RgbImage, network_input
 from scene.instances import Detections
-from serve.engines import Engine, open_engine, runnable
+from serve.engines import Engine, open_engine, ways
 from serve.models import detections
 
 SCORE_TOLERANCE = 1e-4
@@ -57,7 +57,7 @@ class Agreement:
 
 def compare(segmenter: Segmenter, folder: Path, artifact: Artifact, pictures: list[RgbImage]) -> Agreement:
     """Ask torch and the artifact's float32 file about the same pictures, RGB uint8 [H, W, 3] of any size."""
-    engine = open_engine(folder, artifact, runnable(artifact, "float32")[0], threads=2)
+    engine = open_engine(folder, artifact, ways(artifact, "onnxruntime", "float32")[0], threads=2)
     batches = [network_input(picture, artifact.size_hw)[None] for picture in pictures]
     pairs = [(_ask_torch(segmenter, batch), _ask_engine(engine, batch)) for batch in batches]
     return summarise([compare_detections(ours, theirs, segmenter.settings) for ours, theirs in pairs])

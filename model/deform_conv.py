@@ -25,7 +25,7 @@ def deform_conv2d(
     """
     batch, channels, height, width = image.shape
     out_height, out_width = offsets_yx.shape[2:]
-    y, x = _sampling_places(offsets_yx.float(), stride, dilation)
+    y, x = sampling_places(offsets_yx.float(), stride, dilation)
     pixels, shares = _four_nearest(y, x, (height, width))
     shares = shares * modulation.permute(0, 2, 3, 1)[..., None]
     # A sample is the sum of four pixels, each times its share. As a bag of four rows of a table of pixels it costs
@@ -39,7 +39,7 @@ def deform_conv2d(
     return answer if image.is_contiguous(memory_format=torch.channels_last) else answer.contiguous()
 
 
-def _sampling_places(offsets_yx: Tensor, stride: int, dilation: int) -> tuple[Tensor, Tensor]:
+def sampling_places(offsets_yx: Tensor, stride: int, dilation: int) -> tuple[Tensor, Tensor]:
     """Where each tap looks, as y and x in pixels of the input map, each [B, Ho, Wo, 9]."""
     out_height, out_width = offsets_yx.shape[2:]
     taps, rows, columns = (torch.arange(count, device=offsets_yx.device) for count in (_TAPS, out_height, out_width))

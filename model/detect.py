@@ -62,6 +62,21 @@ class RankedDetections(NamedTuple):
         return RankedDetections(*(rows[:, :count] for rows in self))
 
 
+class _Boxes(NamedTuple):
+    """Boxes that are decoded where they are looked at: offsets [..., N, 4] against anchors [N, 4]."""
+
+    offsets: Tensor
+    anchors_cxcywh: Tensor
+
+    def at(self, rows: Tensor) -> Tensor:
+        """boxes_xyxy [..., m, 4] in [0, 1] at rows [..., m]."""
+        return decode_boxes(_take(self.offsets, rows), self.anchors_cxcywh[rows])
+
+    def of(self, picture: int) -> "_Boxes":
+        """Those of one picture of the batch."""
+        return _Boxes(self.offsets[picture], self.anchors_cxcywh)
+
+
 class _Chosen(NamedTuple):
     """The rows that survive, by falling score: scores, anchors, classes, each [B, K]; score 0 where there is none."""
 
@@ -85,21 +100,21 @@ def detect(
     traditional NMS.
     ``score_threshold`` [] takes away the rows that score no more, and changes none of the others.
     """
-    boxes_xyxy = decode_boxes(outputs.box_offsets, anchors_cxcywh)
+    boxes = _Boxes(outputs.box_offsets, anchors_cxcywh)
     probabilities = class_probabilities(outputs.class_logits, scoring)
     if settings.nms == "fast":
-        chosen = _fast_nms(probabilities, boxes_xyxy, settings)
+        chosen = _fast_nms(probabilities, boxes, settings)
     elif settings.nms == "cross-class":
-        chosen = _cross_class_nms(probabilities, boxes_xyxy, settings)
+        chosen = _cross_class_nms(probabilities, boxes, settings)
     else:
-        chosen = _traditional_nms(probabilities, boxes_xyxy, settings, size_hw)
+        chosen = _traditional_nms(probabilities, decode_boxes(*boxes), settings, size_hw)
     missing = settings.rows - chosen.scores.shape[1]
     chosen = _Chosen(*(F.pad(rows, (0, missing)) for rows in chosen)) if missing else chosen
     scores = chosen.scores
     if score_threshold is not None:
         scores = torch.where(scores > score_threshold, scores, 0.0)
     return RankedDetections(
-        boxes_xyxy=_take(boxes_xyxy, chosen.anchors),
+        boxes_xyxy=boxes.at(chosen.anchors),
         scores=scores,
         classes=chosen.classes,
         mask_coefficients=_take(outputs.mask_coefficients, chosen.anchors),
@@ -118,30 +133,30 @@ def fast_nms_keep(boxes_xyxy: Tensor, iou_threshold: float, groups: Tensor | Non
     return overlaps.amax(dim=-2) <= iou_threshold
 
 
-def _fast_nms(probabilities: Tensor, boxes_xyxy: Tensor, settings: DetectSettings) -> _Chosen:
+def _fast_nms(probabilities: Tensor, boxes: _Boxes, settings: DetectSettings) -> _Chosen:
     """Fast NMS within each class; probabilities [B, N, C] and boxes [B, N, 4]."""
     if probabilities.device.type == "cpu" and not torch.compiler.is_compiling():  # a GPU would wait for the pool's size
-        pooled = [_pooled_fast_nms(*picture, settings) for picture in zip(probabilities, boxes_xyxy, strict=True)]
+        pooled = [_pooled_fast_nms(each, boxes.of(index), settings) for index, each in enumerate(probabilities)]
         found = [chosen for chosen in pooled if chosen is not None]
         if len(found) == len(pooled):
             return _batched(found)
-    return _classwise_fast_nms(probabilities, boxes_xyxy, settings)
+    return _classwise_fast_nms(probabilities, boxes, settings)
 
 
-def _classwise_fast_nms(probabilities: Tensor, boxes_xyxy: Tensor, settings: DetectSettings) -> _Chosen:
+def _classwise_fast_nms(probabilities: Tensor, boxes: _Boxes, settings: DetectSettings) -> _Chosen:
     """Every class on its own, whatever its scores: the same operations for any picture."""
     seen = probabilities.amax(dim=-1, keepdim=True) > settings.score_threshold
     scores = torch.where(seen, probabilities, 0.0).transpose(1, 2)
     scores, rows = scores.topk(min(settings.candidates, scores.shape[-1]), dim=-1)
-    boxes = _take(boxes_xyxy, rows.flatten(1)).view(*rows.shape, 4)
-    scores = scores * fast_nms_keep(boxes, settings.iou_threshold).to(scores.dtype)
+    candidates = boxes.at(rows.flatten(1)).view(*rows.shape, 4)
+    scores = scores * fast_nms_keep(candidates, settings.iou_threshold).to(scores.dtype)
     per_class = scores.shape[-1]
     scores, places = scores.flatten(1).topk(min(settings.max_detections, scores[0].numel()), dim=-1)
     classes = torch.div(places, per_class, rounding_mode="floor")
     return _Chosen(scores, rows.flatten(1).gather(1, places), classes)
 
 
-def _pooled_fast_nms(probabilities: Tensor, boxes_xyxy: Tensor, settings: DetectSettings) -> _Chosen | None:
+def _pooled_fast_nms(probabilities: Tensor, boxes: _Boxes, settings: DetectSettings) -> _Chosen | None:
     """One picture's [N, C] and [N, 4]: the same answer from its best scores alone, or None where they do not suffice.
 
     Only better boxes suppress, so whatever lies below a handful changes nothing in it; once ``max_detections`` of it
@@ -152,7 +167,7 @@ def _pooled_fast_nms(probabilities: Tensor, boxes_xyxy: Tensor, settings: Detect
     pool = _pool(probabilities, best.topk(min(seen, _POOL)).indices, settings.candidates)
     for size in _HANDFULS:
         handful = _Chosen(*(rows[:size] for rows in pool))
-        kept = _survivors(handful, boxes_xyxy, settings)
+        kept = _survivors(handful, boxes, settings)
         is_all = len(handful.scores) == len(pool.scores) and seen * class_count <= _POOL
         if len(kept.scores) == settings.max_detections or is_all:
             return _filled_up(kept, settings.max_detections)
@@ -172,19 +187,19 @@ def _pool(probabilities: Tensor, anchors: Tensor, candidates: int) -> _Chosen:
     return _Chosen(*(rows[rank <= candidates] for rows in (scores, anchors, classes)))
 
 
-def _survivors(chosen: _Chosen, boxes_xyxy: Tensor, settings: DetectSettings) -> _Chosen:
+def _survivors(chosen: _Chosen, boxes: _Boxes, settings: DetectSettings) -> _Chosen:
     if not len(chosen.scores):
         return chosen
-    keep = fast_nms_keep(boxes_xyxy[chosen.anchors], settings.iou_threshold, chosen.classes)
+    keep = fast_nms_keep(boxes.at(chosen.anchors), settings.iou_threshold, chosen.classes)
     return _Chosen(*(rows[keep][: settings.max_detections] for rows in chosen))
 
 
-def _cross_class_nms(probabilities: Tensor, boxes_xyxy: Tensor, settings: DetectSettings) -> _Chosen:
+def _cross_class_nms(probabilities: Tensor, boxes: _Boxes, settings: DetectSettings) -> _Chosen:
     """Fast NMS over all classes at once: each anchor counts for its best class alone."""
     scores, classes = probabilities.max(dim=-1)
     scores = torch.where(scores > settings.score_threshold, scores, 0.0)
     scores, rows = scores.topk(min(settings.candidates, scores.shape[-1]), dim=-1)
-    scores = scores * fast_nms_keep(_take(boxes_xyxy, rows), settings.iou_threshold).to(scores.dtype)
+    scores = scores * fast_nms_keep(boxes.at(rows), settings.iou_threshold).to(scores.dtype)
     scores, order = scores.topk(scores.shape[-1], dim=-1)
     rows = rows.gather(1, order)
     return _Chosen(scores, rows, classes.gather(1, rows))
@@ -236,5 +251,5 @@ def _filled_up(chosen: _Chosen, count: int) -> _Chosen:
 
 
 def _take(values: Tensor, rows: Tensor) -> Tensor:
-    """``values`` [B, N, d] at ``rows`` [B, m] -> [B, m, d]."""
-    return values.gather(1, rows[..., None].expand(-1, -1, values.shape[-1]))
+    """``values`` [..., N, d] at ``rows`` [..., m] -> [..., m, d]."""
+    return values.gather(-2, rows[..., None].expand(*rows.shape, values.shape[-1]))

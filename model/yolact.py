@@ -58,4 +58,4 @@ def normalise(image: Tensor, config: YolactConfig) -> Tensor:
     """uint8 RGB [B, H, W, 3] -> float32 [B, 3, H, W] with the configuration's mean and deviation."""
     mean = torch.tensor(config.mean_rgb, device=image.device).view(3, 1, 1)
     std = torch.tensor(config.std_rgb, device=image.device).view(3, 1, 1)
-    return (image.permute(0, 3, 1, 2).float() - mean) / std
+    return (image.float().permute(0, 3, 1, 2) - mean) / std

@@ -13,10 +13,10 @@ import msgspec
 
 from scene.errors import ArtifactError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-GraphPrecision = Literal["float32", "int8"]
-"""What a graph's convolutions compute in."""
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
+"""What convolutions compute in. A file is float32, float16 or int8; in bfloat16 an engine runs a float32 one."""
 
 MANIFEST = "artifact.json"
 
@@ -51,15 +51,54 @@ class GoldenFrame:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One runnable form of the model. ``built_for`` is empty for ONNX, and names version and GPU for a plan; ``golden``
-    is its answer to the golden frame where that is not the manifest's, as it computes in fewer bits."""
+    """One runnable form of the model. ``engine`` is onnx, tensorrt, tensorrt-rtx, or torch for weights; ``built_for`` is
+    empty but for a plan, of which it names version, GPU and batch sizes; ``lowering`` is the operator that holds its
+    deformable convolutions."""
 
     path: str
     engine: str
-    precision: str
+    precision: Precision
     sha256: str
     built_for: dict[str, str] = field(default_factory=dict)
+    lowering: str = ""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What one file answers on one engine, held against torch's deployed graph in float32.
+
+    ``precision`` is what the engine computed in; ``figures`` by name; ``golden`` its answer to the golden frame;
+    ``remarks`` say what could not be judged, and ``beyond`` the limits that it does not keep, with which it was published
+    because its user allowed it.
+    """
+
+    file: str
+    engine: str
+    precision: Precision
+    figures: dict[str, float]
     golden: GoldenFrame | None = None
+    remarks: list[str] = field(default_factory=list)
+    beyond: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LayerSensitivity:
+    """How much one convolution, alone in eight bits, moves the network's raw outputs: ``error`` is the root of the mean
+    square of the change over that of the outputs. ``kept`` says that it stays as it was."""
+
+    layer: str
+    error: float
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """How an int8 file came about: pictures that showed its ranges, the method of ranges, and every layer, the most
+    sensitive first."""
+
+    pictures: int
+    ranges: str
+    layers: list[LayerSensitivity]
 
 
 @dataclass(frozen=True)
@@ -75,8 +114,8 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Artifact:
-    """The manifest. ``size_hw`` is the network's input; ``thresholds`` has one drawing threshold a class; of ``files``
-    the first that an installation can run is the one that runs unless another is asked for."""
+    """The manifest. ``size_hw`` is the network's input; ``thresholds`` has one drawing threshold a class; ``verified``
+    is what every file answers on the engines of the machine that exported it."""
 
     schema_version: int
     name: str
@@ -93,7 +132,21 @@ class Artifact:
     card: ModelCard
     source_checkpoint_sha256: str
     tools: dict[str, str]
-    verified: dict[str, float]
+    verified: list[Verification] = field(default_factory=list)
+    quantisation: Quantisation | None = None
+
+    def golden_of(self, file: str, engine: str, precision: Precision) -> GoldenFrame:
+        """What the file answered to the golden frame on the engine where it was exported: in that precision, or on
+        another engine in that precision, or, in float32, as every engine should."""
+        alike = [each for each in self.verified if (each.file, each.precision) == (file, precision) and each.golden]
+        alike.sort(key=lambda each: each.engine != engine)
+        return (alike[0].golden if alike else None) or self.golden
+
+    def trusted(self, precision: Precision) -> bool:
+        """Whether that precision was verified on an engine and kept its limits on all that were tried; float32 is the
+        network itself."""
+        found = [each for each in self.verified if each.precision == precision]
+        return precision == "float32" or (bool(found) and not any(each.beyond for each in found))
 
 
 def read_artifact(folder: Path) -> Artifact:
@@ -167,6 +220,8 @@ def _check_fields(artifact: Artifact, folder: Path) -> None:
 
 
 def _check_file(folder: Path, entry: ModelFile) -> None:
+    if Path(entry.path).name != entry.path:
+        raise ArtifactError(f"{folder / MANIFEST} names the file {entry.path}, which is none of its own folder")
     path = folder / entry.path
     if not path.is_file():
         raise ArtifactError(f"{path} is missing, though {MANIFEST} names it; export again or fetch the folder whole")

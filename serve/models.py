@@ -7,48 +7,60 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scene.artifact import Artifact, GoldenFrame, GraphPrecision, ModelFile, read_artifact
+from scene.artifact import Artifact, GoldenFrame, Precision, read_artifact
 from scene.errors import ArtifactError, FrameError, UnknownModelError
 from scene.image import RgbImage, as_rgb, decode_image, network_input
 from scene.instances import Detections, Instance, instances_on_frame
 from serve.answer import Answer, FoundInstance, MaskRegion, Options, StageClock
-from serve.engines import Engine, Outputs, open_engine, runnable
+from serve.engines import Engine, EngineName, Outputs, Way, open_engine, ways
 from serve.golden import check_answer
 
 LOG = logging.getLogger(__name__)
 
+_ROUNDS = 5
+"""Timed runs of each way to run a model, of which the fastest is chosen."""
+
 
 class Model:
-    """An engine with its artifact: pictures in, answers out. ``precision`` is what its convolutions compute in."""
+    """An engine with its artifact: pictures in, answers out. ``runs_on`` says which engine, and what it computes in."""
 
-    def __init__(self, artifact: Artifact, engine: Engine, precision: str = "float32") -> None:
+    def __init__(self, artifact: Artifact, engine: Engine, runs_on: str = "") -> None:
         self.artifact = artifact
         self.engine = engine
-        self.precision = precision
+        self.runs_on = runs_on
         self._thresholds = np.array(artifact.thresholds, np.float32)
 
     @classmethod
-    def load(cls, folder: Path, threads: int = 1, precision: GraphPrecision | None = None) -> "Model":
-        """Load the artifact in a folder ``NAME/VERSION`` and hold its answer to the golden frame against its own.
+    def load(
+        cls, folder: Path, threads: int = 1, precision: Precision | None = None, engine: EngineName | None = None
+    ) -> "Model":
+        """Load the artifact in a folder ``NAME/VERSION`` on the engine that answers its golden frame fastest.
 
-        Without a ``precision`` the first of its files that answers as it should is taken: a processor without
-        eight-bit multiplication that is exact answers otherwise in int8, and runs the float32 file. Raises
-        ``ArtifactError`` for a folder that is missing, damaged or answers otherwise than when it was exported.
+        ``engine`` and ``precision`` leave fewer ways to choose from; without a precision only such are tried as were
+        verified. One that answers otherwise than when it was exported is left aside with a warning, as an eight-bit file
+        is on a processor whose eight-bit products saturate. Raises ``ArtifactError`` for a folder that is missing or
+        damaged, or where none is left, ``ConfigurationError`` for an engine that cannot run here.
         """
         artifact = read_artifact(folder)
-        *preferred, last = runnable(artifact, precision)
-        for entry in preferred:
+        candidates = ways(artifact, engine, precision)
+        fastest: tuple[float, Model] | None = None
+        failures: list[ArtifactError] = []
+        for way in candidates:
             try:
-                return cls._load_file(folder, artifact, entry, threads)
+                model = cls(artifact, open_engine(folder, artifact, way, threads), way.name)
+                spent_ms = model._check_golden(folder, way, rounds=_ROUNDS if len(candidates) > 1 else 0)
             except ArtifactError as error:
-                LOG.warning("%s is left aside for the next file of its model: %s", folder / entry.path, error)
-        return cls._load_file(folder, artifact, last, threads)
-
-    @classmethod
-    def _load_file(cls, folder: Path, artifact: Artifact, entry: ModelFile, threads: int) -> "Model":
-        model = cls(artifact, open_engine(folder, artifact, entry, threads), entry.precision)
-        model._check_golden(folder, entry.golden or artifact.golden)
-        return model
+                failures.append(error)
+                LOG.warning("%s is left aside: %s", way.name, error)
+                continue
+            if fastest is None or spent_ms < fastest[0]:
+                fastest = (spent_ms, model)
+            if len(candidates) > 1:
+                LOG.info("%s answers the golden frame in %.1f ms", way.name, spent_ms)
+        if fastest is None:
+            raise failures[0]
+        LOG.info("%s version %d runs on %s", artifact.name, artifact.version, fastest[1].runs_on)
+        return fastest[1]
 
     def require(self, options: Options) -> None:
         """Raise ``UnknownModelError`` if the options ask for another model."""
@@ -109,14 +121,22 @@ class Model:
             mask=MaskRegion.of(instance) if options.include_masks else None,
         )
 
-    def _check_golden(self, folder: Path, golden: GoldenFrame) -> None:
-        """The first run, so it warms the engine up as well."""
-        image = _golden_picture(folder, golden)
+    def _check_golden(self, folder: Path, way: Way, rounds: int) -> float:
+        """Check the answer, which warms the engine up as well; the milliseconds of the fastest of so many more runs, made
+        as a stream's frames are."""
+        golden = self.artifact.golden_of(way.file.path, way.engine, way.precision)
+        batch = network_input(_golden_picture(folder, golden), self.artifact.size_hw)[None]
         try:
-            rows = detections(self.engine.run(network_input(image, self.artifact.size_hw)[None]))
+            rows = detections(self.engine.run(batch))
         except Exception as error:  # engines' own exceptions share no nearer root
             raise ArtifactError(f"the model in {folder} fails on its golden frame; export it again") from error
-        check_answer(self.artifact, golden, rows, folder)
+        check_answer(self.artifact, golden, rows, folder, way.precision)
+        return min((self._timed_ms(batch) for _ in range(rounds)), default=0.0)
+
+    def _timed_ms(self, batch: NDArray[np.uint8]) -> float:
+        started_s = time.perf_counter()
+        self.engine.run(batch, self.least_score(Options()))
+        return (time.perf_counter() - started_s) * 1000
 
 
 def detections(outputs: Outputs, index: int = 0) -> Detections:

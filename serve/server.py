@@ -81,7 +81,7 @@ async def serve(folder: Path, settings: ServerSettings, announce: Callable[[str]
     told_to_stop = _stop_signals()
     port = await server.listen()
     try:
-        load = server.load(partial(Model.load, folder, settings.engine_threads, settings.precision))
+        load = server.load(partial(Model.load, folder, settings.engine_threads, settings.precision, settings.engine))
         if await _done_before(told_to_stop, load):
             announce(f"listening on {settings.host}:{port}")
             await told_to_stop.wait()

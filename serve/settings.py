@@ -3,9 +3,10 @@
 import os
 from dataclasses import dataclass
 
-from scene.artifact import GraphPrecision
+from scene.artifact import Precision
 from scene.errors import require
 from scene.image import MAX_PIXELS
+from serve.engines import EngineName
 
 MESSAGE_SLACK_BYTES = 1 << 20
 _PIXELS_8K = 7680 * 4320
@@ -35,8 +36,10 @@ class ServerSettings:
     """The port to listen on; 0 for any free one, which is then printed."""
     threads: int = 0
     """CPU threads for the network; 0 for as many as this process may use."""
-    precision: GraphPrecision | None = None
-    """Which of the model's files; without it the first that answers here as where it was exported."""
+    engine: EngineName | None = None
+    """What runs the network; without it whatever answers fastest here."""
+    precision: Precision | None = None
+    """What the network computes in; without it the fastest that verification found to keep its limits."""
     workers: int = 2
     """Threads that decode frames and encode masks."""
     max_pixels: int = MAX_PIXELS

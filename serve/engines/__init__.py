@@ -1,13 +1,17 @@
 """What runs the network: arrays in, arrays out. Every engine keeps the graph contract and knows no labels."""
 
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scene.artifact import Artifact, GraphPrecision, ModelFile
-from scene.errors import ArtifactError
+from scene.artifact import Artifact, ModelFile, Precision
+from scene.errors import ArtifactError, ConfigurationError
+
+EngineName = Literal["onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "openvino", "tensorrt", "tensorrt-rtx"]
 
 
 class Outputs(NamedTuple):
@@ -38,25 +42,121 @@ class Engine(Protocol):
         ...
 
 
-def runnable(artifact: Artifact, precision: GraphPrecision | None = None) -> list[ModelFile]:
-    """The artifact's files that an engine of this installation runs, of one precision or of any, the preferred first.
+@dataclass(frozen=True)
+class Way:
+    """A file of an artifact on an engine, and what convolutions then compute in."""
 
-    Raises ``ArtifactError`` where there is none.
+    engine: EngineName
+    precision: Precision
+    file: ModelFile
+
+    @property
+    def name(self) -> str:
+        """For people: ``openvino in int8``."""
+        return f"{self.engine} in {self.precision}"
+
+
+_RUNS: dict[EngineName, tuple[str, dict[Precision, tuple[Precision, ...]]]] = {
+    "tensorrt": ("tensorrt", {each: (each,) for each in get_args(Precision)}),
+    "tensorrt-rtx": ("tensorrt-rtx", {each: (each,) for each in get_args(Precision)}),
+    "onnxruntime-tensorrt": ("onnx", {"float16": ("float16",), "float32": ("float32",)}),
+    "onnxruntime-cuda": ("onnx", {"float16": ("float16",), "float32": ("float32",)}),
+    "openvino": ("onnx", {"int8": ("int8",), "float32": ("bfloat16", "float32")}),
+    "onnxruntime": ("onnx", {"int8": ("int8",), "float32": ("float32",)}),
+}
+"""Of each engine, the likely fastest first: whose files it takes, and what it computes in with a file's precision.
+float16 files are for GPUs: a CPU widens each of their numbers."""
+
+_NEEDS = {
+    "onnxruntime": ("onnxruntime", "serve"),
+    "openvino": ("openvino", "openvino"),
+    "onnxruntime-cuda": ("onnxruntime", "cuda"),
+    "onnxruntime-tensorrt": ("onnxruntime", "cuda"),
+    "tensorrt": ("tensorrt", "tensorrt"),
+    "tensorrt-rtx": ("tensorrt_rtx", "tensorrt-rtx"),
+}
+"""The package of each engine and the extra of ours that installs it."""
+
+
+def ways(artifact: Artifact, engine: EngineName | None = None, precision: Precision | None = None) -> list[Way]:
+    """The ways to run the artifact on this machine, of one engine and precision or of any, the likely fastest first.
+
+    Without a ``precision`` only those that can be trusted: float32, and what verification found to keep its limits.
+    Raises ``ConfigurationError`` for an engine that cannot run here, ``ArtifactError`` where the artifact has no file
+    for what is asked.
     """
-    found = [entry for entry in artifact.files if entry.engine == "onnx"]
-    wanted = [entry for entry in found if precision in (None, entry.precision)]
-    if wanted:
-        return wanted
-    engines = ", ".join(sorted({f"{entry.engine} {entry.precision}" for entry in artifact.files}))
-    how = "" if precision is None else f" in {precision}"
-    raise ArtifactError(
-        f"{artifact.name} version {artifact.version} has no file that this server runs: expected one for the engine "
-        f"onnx{how}, found {engines}; export the checkpoint again{' with --int8' if precision == 'int8' else ''}"
-    )
+    found = [way for way in all_ways(artifact) if engine in (None, way.engine) and precision in (None, way.precision)]
+    if engine is not None and (missing := why_not(engine)):
+        raise ConfigurationError("engine", missing)
+    here = [way for way in found if precision is not None or artifact.trusted(way.precision)]
+    here = [way for way in here if not why_not(way.engine) and _computes(way)]
+    if here:
+        return here
+    raise ArtifactError(_none_found(artifact, engine, precision, found))
 
 
-def open_engine(folder: Path, artifact: Artifact, entry: ModelFile, threads: int) -> Engine:
-    """Load one of the artifact's runnable files, on so many threads of the CPU."""
-    from serve.engines.onnx_engine import OnnxEngine  # noqa: PLC0415 - a client's installation has no engine
+def all_ways(artifact: Artifact) -> list[Way]:
+    """Every way that the artifact's files allow, whatever this machine can do, the likely fastest first."""
+    return [
+        Way(engine, precision, entry)
+        for engine, (kind, precisions) in _RUNS.items()
+        for of_file, computed in precisions.items()
+        for precision in computed
+        for entry in artifact.files
+        if entry.engine == kind and entry.precision == of_file
+    ]
 
-    return OnnxEngine(folder / entry.path, artifact.tensors, threads)
+
+def why_not(engine: EngineName) -> str:
+    """Why the engine cannot run on this machine, as a sentence that says what to do; empty if it can."""
+    package, extra = _NEEDS[engine]
+    if find_spec(package) is None:
+        return f"{engine} needs the package {package}, which is not installed: pip install 'streetmask[{extra}]'"
+    if engine in ("onnxruntime-cuda", "onnxruntime-tensorrt"):
+        from serve.engines.onnx_cuda_engine import why_no_gpu  # noqa: PLC0415 - a client's installation has no engine
+
+        return why_no_gpu(engine)
+    if engine in ("tensorrt", "tensorrt-rtx"):
+        from serve.engines.tensorrt_engine import why_no_tensorrt  # noqa: PLC0415
+
+        return why_no_tensorrt(engine)
+    return ""
+
+
+def open_engine(folder: Path, artifact: Artifact, way: Way, threads: int) -> Engine:
+    """Load one of the artifact's files on an engine, on so many threads of the CPU."""
+    path = folder / way.file.path
+    if way.engine == "openvino":
+        from serve.engines.openvino_engine import OpenVinoEngine  # noqa: PLC0415 - each engine has its own package
+
+        return OpenVinoEngine(path, artifact.tensors, threads, way.precision)
+    if way.engine in ("onnxruntime-cuda", "onnxruntime-tensorrt"):
+        from serve.engines.onnx_cuda_engine import OnnxCudaEngine  # noqa: PLC0415
+
+        return OnnxCudaEngine(path, artifact.tensors, way.engine)
+    if way.engine in ("tensorrt", "tensorrt-rtx"):
+        from serve.engines.tensorrt_engine import TensorRtEngine  # noqa: PLC0415
+
+        return TensorRtEngine(path, artifact.tensors, way.engine, way.file.built_for)
+    from serve.engines.onnx_engine import OnnxEngine  # noqa: PLC0415
+
+    return OnnxEngine(path, artifact.tensors, threads)
+
+
+def _computes(way: Way) -> bool:
+    """Whether the processor has what the way computes in: bfloat16 without it is slower than float32."""
+    if way.engine != "openvino" or way.precision != "bfloat16":
+        return True
+    from serve.engines.openvino_engine import has_bfloat16  # noqa: PLC0415
+
+    return has_bfloat16()
+
+
+def _none_found(artifact: Artifact, engine: EngineName | None, precision: Precision | None, found: list[Way]) -> str:
+    asked = " ".join(filter(None, (engine or "any engine", precision and f"in {precision}")))
+    files = ", ".join(f"{entry.engine} {entry.precision}" for entry in artifact.files)
+    start = f"{artifact.name} version {artifact.version} cannot run here on {asked}; its files are {files}"
+    missing = {way.engine: why_not(way.engine) for way in found}
+    reasons = "; ".join(dict.fromkeys(filter(None, missing.values())))
+    int8 = " with --int8" if precision == "int8" else ""
+    return f"{start}; {reasons}" if reasons else f"{start}; export the checkpoint again{int8}"

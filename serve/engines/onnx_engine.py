@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scene.artifact import OUTPUTS, SCORE_THRESHOLD, TensorSpec
 from scene.errors import ArtifactError
 from serve.engines import Outputs
+from serve.engines.contract import check_contract, first_line
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(int32)": "int32", "tensor(float)": "float32"}
 _ERRORS_ONLY = 3
@@ -24,7 +25,8 @@ class OnnxEngine:
 
     def __init__(self, path: Path, tensors: dict[str, TensorSpec], threads: int) -> None:
         self._session = _open_session(path, threads)
-        _check_contract(self._session, tensors, path)
+        nodes = (*self._session.get_inputs(), *self._session.get_outputs())
+        check_contract({node.name: (_DTYPES.get(node.type, ""), node.shape) for node in nodes}, tensors, path)
         optional = {node.name for node in self._session.get_overridable_initializers()}
         self._takes_threshold = SCORE_THRESHOLD in optional
 
@@ -47,29 +49,4 @@ def _open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's own exceptions share no nearer root
-        raise ArtifactError(f"{path} cannot be loaded: {_first_line(error)}; export the checkpoint again") from error
-
-
-def _check_contract(session: onnxruntime.InferenceSession, tensors: dict[str, TensorSpec], path: Path) -> None:
-    """Hold the graph's own inputs and outputs against the manifest: names, dtypes and every fixed side."""
-    nodes = {node.name: node for node in (*session.get_inputs(), *session.get_outputs())}
-    for name, spec in tensors.items():
-        node = nodes.get(name)
-        if node is None:
-            raise ArtifactError(f"{path} has no tensor {name}, which the graph contract asks for")
-        if _DTYPES.get(node.type) != spec.dtype or not _shape_fits(node.shape, spec.shape):
-            raise ArtifactError(
-                f"{path}: the tensor {name} should be {spec.dtype} {spec.shape}, but is {node.type} {node.shape}"
-            )
-
-
-def _shape_fits(shape: list[int | str | None], expected: list[int | str]) -> bool:
-    """Whether the ranks agree and every side that both know; a side that the graph leaves open fits."""
-    if len(shape) != len(expected):
-        return False
-    known = [(side, wanted) for side, wanted in zip(shape, expected, strict=True) if isinstance(side, int)]
-    return all(side == wanted for side, wanted in known)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        raise ArtifactError(f"{path} cannot be loaded: {first_line(error)}; export the checkpoint again") from error

@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from scene.artifact import GraphPrecision
+from scene.artifact import Precision
 from scene.classes import STREET_CLASSES
 from scene.errors import require
+from serve.engines import EngineName
 from serve.settings import usable_cpus
 from streetmask.server_answers import is_address, server_predictions
 from training.cityscapes_ap import ClassPrecision
@@ -43,8 +44,10 @@ class EvaluateArguments:
     """How weights suppress; a model folder has its own way in its graph."""
     preset: str | None = None
     """Network of weights that leave a choice, such as yolact-im700."""
-    precision: GraphPrecision | None = None
-    """Which of a model folder's files: float32, or int8 where it has one; its first without it."""
+    engine: EngineName | None = None
+    """What runs a model folder; without it whatever answers fastest here."""
+    precision: Precision | None = None
+    """What a model folder computes in; without it the fastest that verification found to keep its limits."""
     device: str = "auto"
     """Where weights run: auto, cpu, cuda or cuda:N."""
     threads: int = 0
@@ -113,12 +116,20 @@ def _open(arguments: EvaluateArguments) -> tuple[tuple[str, ...], Answers]:
     if is_address(arguments.model):
         require("preset", arguments.preset is None, "none for a server", arguments.preset)
         require("nms", arguments.nms == "fast", "none for a server, whose model has its own", arguments.nms)
-        require("precision", arguments.precision is None, "none for a server, which has chosen", arguments.precision)
+        for name, asked in (("precision", arguments.precision), ("engine", arguments.engine)):
+            require(name, asked is None, "none for a server, which has chosen", asked)
         return STREET_CLASSES, partial(server_predictions, arguments.model, known_only=street)
     from export.predictor import on_the_street, open_predictor  # noqa: PLC0415 - a server is asked without torch
     from training.loop import pick_device  # noqa: PLC0415
 
-    path, threads, device = Path(arguments.model), arguments.threads or usable_cpus(), pick_device(arguments.device)
-    predictor = open_predictor(path, threads, arguments.preset, arguments.nms, arguments.precision, device)
+    predictor = open_predictor(
+        Path(arguments.model),
+        arguments.threads or usable_cpus(),
+        arguments.preset,
+        arguments.nms,
+        arguments.precision,
+        pick_device(arguments.device),
+        arguments.engine,
+    )
     predictor = on_the_street(predictor) if street else predictor
     return predictor.class_names, partial(predictions_by_picture, predictor.predict)

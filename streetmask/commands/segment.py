@@ -8,10 +8,11 @@ from pathlib import Path
 
 import tyro
 
-from scene.artifact import GraphPrecision
+from scene.artifact import Precision
 from scene.errors import ConfigurationError
 from scene.image import RgbImage
 from serve.answer import Answer, Options
+from serve.engines import EngineName
 from serve.settings import usable_cpus
 from streetmask.drawing import painter_for
 from streetmask.loading import load
@@ -37,8 +38,10 @@ class SegmentArguments:
     """Leave out instances below this score; the model's own thresholds without it."""
     max_instances: int | None = None
     """At most so many instances a frame."""
-    precision: GraphPrecision | None = None
-    """Which of a model folder's files: float32, or int8 where it has one; its first without it."""
+    engine: EngineName | None = None
+    """What runs a model folder; without it whatever answers fastest here."""
+    precision: Precision | None = None
+    """What a model folder computes in; without it the fastest that verification found to keep its limits."""
     threads: int = field(default_factory=usable_cpus)
     """CPU threads."""
 
@@ -51,7 +54,7 @@ def segment(arguments: SegmentArguments) -> None:
     """Answer every frame of every input, in order."""
     options = Options(arguments.score_threshold, arguments.max_instances)
     sources = {text: open_source(text) for text in arguments.input}
-    model = load(arguments.model, arguments.preset, arguments.threads, arguments.precision)
+    model = load(arguments.model, arguments.preset, arguments.threads, arguments.precision, arguments.engine)
     with ExitStack() as stack:
         writer = stack.enter_context(RecordWriter(arguments.out / "results.jsonl")) if arguments.out else None
         for number, (label, image, sink) in enumerate(_frames(sources, arguments.out, stack)):

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.graph import DeformConvNode, deployable
+from export.graph import deployable
+from export.lowering import DeformConvNode
 from export.to_onnx import OPSET
 from model.config import BackboneConfig, YolactConfig
 from model.deform_conv import DeformConv2d

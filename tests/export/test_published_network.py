@@ -28,9 +28,9 @@ def test_a_published_network_is_exported_and_gives_torchs_detections(
     monkeypatch.setattr(export.publish, "VERIFY_SCENES", 3)
     said: list[str] = []
     artifact = publish(checkpoint, tmp_path / preset / "1", Publication("seeded", "none", "finds nothing"), said.append)
-    assert artifact.verified["pictures"] == 3
-    assert artifact.verified["detections"] == 300
-    assert artifact.verified["unmatched"] == 0
+    assert artifact.verified[0].figures["pictures"] == 3
+    assert artifact.verified[0].figures["detections"] == 300
+    assert artifact.verified[0].figures["unmatched"] == 0
     frame = scene(910_000, SceneSettings(height=512, width=1024)).image
     options = Options(score_threshold=0.1)
     exported, in_torch = Model.load(tmp_path / preset / "1", threads=2), open_weights(checkpoint)

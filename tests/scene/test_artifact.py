@@ -8,10 +8,12 @@ import pytest
 from scene.artifact import (
     MANIFEST,
     OUTPUTS,
+    SCHEMA_VERSION,
     Artifact,
     GoldenFrame,
     ModelCard,
     ModelFile,
+    Verification,
     file_sha256,
     read_artifact,
     tensor_specs,
@@ -26,7 +28,7 @@ def written(folder: Path, **changes: Any) -> Artifact:
     model = folder / "model.onnx"
     model.write_bytes(b"a graph")
     artifact = Artifact(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         name="street-nano",
         version=1,
         class_names=list(STREET_CLASSES),
@@ -41,7 +43,7 @@ def written(folder: Path, **changes: Any) -> Artifact:
         card=ModelCard("summary", "synthetic scenes", "Apache-2.0", "limits", {"mask_ap": 0.3}),
         source_checkpoint_sha256="0" * 64,
         tools={"torch": "2.13"},
-        verified={"boxes": 1e-5},
+        verified=[Verification("model.onnx", "onnxruntime", "float32", {"boxes": 1e-5})],
     )
     artifact = replace(artifact, **changes)
     write_artifact(artifact, folder)
@@ -58,7 +60,7 @@ def test_an_empty_folder_says_what_to_name(tmp_path: Path) -> None:
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     artifact = written(tmp_path)
     assert read_artifact(tmp_path) == artifact
-    assert (tmp_path / MANIFEST).read_text().startswith('{\n  "schema_version": 1,')
+    assert (tmp_path / MANIFEST).read_text().startswith('{\n  "schema_version": 2,')
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema_version": "one"}', "\xff"])
@@ -79,13 +81,13 @@ def test_a_manifest_with_a_field_of_the_wrong_type_says_which(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"schema_version": 2}, "schema version 2, this StreetMask reads 1; export the checkpoint again"),
+        ({"schema_version": 1}, "schema version 1, this StreetMask reads 2; export the checkpoint again"),
         ({"thresholds": [0.3] * 7}, "names 8 classes but 7 thresholds"),
         ({"size_hw": (300, 576)}, "not those of the graph contract"),
         ({"max_detections": 10}, "not those of the graph contract"),
         ({"tensors": {}}, "not those of the graph contract"),
         ({"files": []}, "names no model file"),
-        ({"files": [ModelFile("model.plan", "tensorrt", "half", "0" * 64)]}, r"model\.plan is missing"),
+        ({"files": [ModelFile("model.plan", "tensorrt", "float16", "0" * 64)]}, r"model\.plan is missing"),
     ],
 )
 def test_what_does_not_agree_is_told(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:

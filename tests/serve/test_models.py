@@ -1,6 +1,7 @@
 """A model loaded from its folder, and its answers without a server."""
 
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scene.artifact import GoldenFrame, read_artifact, write_artifact
+from scene.artifact import Artifact, GoldenFrame, Verification, read_artifact, write_artifact
 from scene.errors import ArtifactError, UnknownModelError
 from serve.answer import Options
-from serve.engines import Outputs
+from serve.engines import Engine, Outputs, Way, open_engine
 from serve.golden import TOLERANCE
 from serve.models import Model
 from tests.serve.tiny_model import street, write_tiny_model
@@ -108,26 +109,64 @@ def test_a_model_that_answers_otherwise_than_exported_is_refused(tmp_path: Path)
         Model.load(write_tiny_model(tmp_path / "far", scores_off=0.03))
 
 
-def with_first_file(folder: Path, golden: GoldenFrame) -> Path:
-    """The folder with its graph once more, as an int8 file that comes first and should answer ``golden``."""
+def with_int8(folder: Path, golden: GoldenFrame, beyond: list[str] | None = None) -> Path:
+    """The folder with its graph once more, as an int8 file that was verified and should answer ``golden``."""
     artifact = read_artifact(folder)
-    int8 = replace(artifact.files[0], precision="int8", golden=golden)
-    write_artifact(replace(artifact, files=[int8, *artifact.files]), folder)
+    int8 = replace(artifact.files[0], precision="int8", path="model.int8.onnx")
+    shutil.copy(folder / "model.onnx", folder / int8.path)
+    verified = [Verification(int8.path, "onnxruntime", "int8", {}, golden, beyond=beyond or [])]
+    write_artifact(replace(artifact, files=[*artifact.files, int8], verified=verified), folder)
     return folder
 
 
-def test_the_first_file_that_answers_as_exported_is_served(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
-    golden = read_artifact(copy).golden
-    assert Model.load(copy).precision == "float32"
-    assert Model.load(with_first_file(copy, golden)).precision == "int8"
-    assert Model.load(copy, precision="float32").precision == "float32"
-    assert not caplog.messages
+def slow_files(monkeypatch: pytest.MonkeyPatch, slow: str) -> None:
+    """Make every engine on the file of that name so much slower than others that chance decides nothing."""
+
+    def opened(folder: Path, artifact: Artifact, way: Way, threads: int) -> Engine:
+        engine = open_engine(folder, artifact, way, threads)
+        if way.file.path != slow:
+            return engine
+
+        class Slow:
+            def run(self, images: NDArray[np.uint8], score_threshold: float = 0.0) -> Outputs:
+                time.sleep(0.2)
+                return engine.run(images, score_threshold)
+
+        return Slow()
+
+    monkeypatch.setattr("serve.models.open_engine", opened)
+
+
+@pytest.mark.parametrize(("slow", "chosen"), [("model.onnx", "int8"), ("model.int8.onnx", "float32")])
+def test_the_fastest_way_that_was_verified_is_taken(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, slow: str, chosen: str
+) -> None:
+    with_int8(copy, read_artifact(copy).golden)
+    slow_files(monkeypatch, slow)
+    caplog.set_level("INFO")
+    model = Model.load(copy, engine="onnxruntime")
+    assert model.runs_on == f"onnxruntime in {chosen}"
+    assert f"tiny version 3 runs on onnxruntime in {chosen}" in caplog.messages
+    assert Model.load(copy, precision="float32", engine="onnxruntime").runs_on == "onnxruntime in float32"
+    assert Model.load(copy, precision="int8", engine="onnxruntime").runs_on == "onnxruntime in int8"
+
+
+def test_what_was_not_verified_or_allowed_beyond_its_limits_runs_only_when_it_is_asked_for(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_files(monkeypatch, "model.onnx")
+    with_int8(copy, read_artifact(copy).golden, beyond=["box AP falls by 2.6"])
+    assert Model.load(copy, engine="onnxruntime").runs_on == "onnxruntime in float32"
+    assert Model.load(copy, engine="onnxruntime", precision="int8").runs_on == "onnxruntime in int8"
+    write_artifact(replace(read_artifact(copy), verified=[]), copy)
+    assert Model.load(copy, engine="onnxruntime").runs_on == "onnxruntime in float32"
 
 
 def test_a_file_that_answers_otherwise_here_is_left_aside(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
     golden = read_artifact(copy).golden
-    with_first_file(copy, replace(golden, scores=[score - 0.1 for score in golden.scores]))
-    assert Model.load(copy).precision == "float32"
-    assert "a score is off by 0.100" in caplog.text
-    with pytest.raises(ArtifactError, match=r"a score is off by 0.100"):
-        Model.load(copy, precision="int8")
+    with_int8(copy, replace(golden, scores=[score - 0.2 for score in golden.scores]))
+    assert Model.load(copy, engine="onnxruntime").runs_on == "onnxruntime in float32"
+    assert "onnxruntime in int8 is left aside" in caplog.text
+    assert "a score is off by 0.200, 0.15 is allowed" in caplog.text
+    with pytest.raises(ArtifactError, match=r"a score is off by 0.200"):
+        Model.load(copy, precision="int8", engine="onnxruntime")

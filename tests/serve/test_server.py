@@ -174,7 +174,7 @@ from serve.models import Model
 from serve.server import serve
 from serve.settings import ServerSettings
 
-def load(folder, threads, precision):
+def load(folder, threads, precision, engine):
     print("loading", flush=True)
     threading.Event().wait()
 

@@ -13,7 +13,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from scene.artifact import Artifact, GoldenFrame, ModelCard, ModelFile, file_sha256, tensor_specs, write_artifact
+from scene.artifact import (
+    SCHEMA_VERSION,
+    Artifact,
+    GoldenFrame,
+    ModelCard,
+    ModelFile,
+    file_sha256,
+    tensor_specs,
+    write_artifact,
+)
 from scene.image import network_input
 from serve.engines.onnx_engine import OnnxEngine
 
@@ -54,7 +63,7 @@ def _artifact(folder: Path, image: NDArray[np.uint8], scores_off: float) -> Arti
         (answer.masks[0, :count] >= 128).sum(axis=(1, 2)).tolist(),
     )
     return Artifact(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         name="tiny",
         version=3,
         class_names=NAMES,
@@ -69,7 +78,6 @@ def _artifact(folder: Path, image: NDArray[np.uint8], scores_off: float) -> Arti
         card=ModelCard("finds pure colours", "none", "Apache-2.0", "only for tests"),
         source_checkpoint_sha256="",
         tools={},
-        verified={},
     )
 
 

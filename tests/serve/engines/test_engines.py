@@ -1,28 +1,119 @@
-"""The choice of a file that an engine here runs."""
+"""The choice of an engine that this machine and an artifact's files allow."""
 
 from dataclasses import replace
 
 import pytest
 
-from scene.errors import ArtifactError
-from serve.engines import runnable
+import serve.engines
+from scene.artifact import Artifact, ModelFile, Verification
+from scene.errors import ArtifactError, ConfigurationError
+from serve.engines import EngineName, all_ways, ways
 from serve.models import Model
 
 
-def test_an_artifact_without_a_file_for_this_server_is_refused(tiny: Model) -> None:
-    plan = replace(tiny.artifact.files[0], engine="tensorrt")
-    with pytest.raises(ArtifactError, match="expected one for the engine onnx, found tensorrt float32"):
-        runnable(replace(tiny.artifact, files=[plan]))
+@pytest.fixture
+def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with every engine, and a processor that computes in whatever it is asked to."""
+    monkeypatch.setattr(serve.engines, "why_not", lambda _: "")
+    monkeypatch.setattr(serve.engines, "_computes", lambda _: True)
 
 
-def test_files_keep_their_order_and_others_are_left_out(tiny: Model) -> None:
-    (float32,) = tiny.artifact.files
-    plan, int8 = replace(float32, engine="tensorrt", path="model.plan"), replace(float32, precision="int8")
-    artifact = replace(tiny.artifact, files=[plan, int8, float32])
-    assert runnable(artifact) == [int8, float32]
-    assert runnable(artifact, "float32") == [float32]
+@pytest.fixture
+def only_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(engine: EngineName) -> str:
+        return "" if engine == "onnxruntime" else f"{engine} is not here"
+
+    monkeypatch.setattr(serve.engines, "why_not", missing)
 
 
-def test_a_precision_that_was_not_exported_is_told(tiny: Model) -> None:
-    with pytest.raises(ArtifactError, match=r"engine onnx in int8, found onnx float32; .* again with --int8"):
-        runnable(tiny.artifact, "int8")
+def with_files(artifact: Artifact, *files: ModelFile, verified: tuple[Verification, ...] = ()) -> Artifact:
+    return replace(artifact, files=list(files), verified=list(verified))
+
+
+def entry(path: str, engine: str = "onnx", precision: str = "float32") -> ModelFile:
+    return ModelFile(path, engine, precision, "0" * 64)  # type: ignore[arg-type]
+
+
+def verified(precision: str, beyond: tuple[str, ...] = (), engine: str = "onnxruntime") -> Verification:
+    return Verification("model", engine, precision, {}, beyond=list(beyond))  # type: ignore[arg-type]
+
+
+def test_an_artifact_without_a_file_for_this_machine_is_refused(tiny: Model, only_onnxruntime: None) -> None:
+    plan = with_files(tiny.artifact, entry("model.plan", "tensorrt"))
+    with pytest.raises(
+        ArtifactError, match="cannot run here on any engine; its files are tensorrt float32; tensorrt is"
+    ):
+        ways(plan)
+    weights = with_files(tiny.artifact, entry("checkpoint.pt", "torch"))
+    with pytest.raises(ArtifactError, match="its files are torch float32; export the checkpoint again"):
+        ways(weights)
+
+
+def test_a_precision_that_was_not_exported_is_told(tiny: Model, only_onnxruntime: None) -> None:
+    with pytest.raises(ArtifactError, match=r"on any engine in int8; its files are onnx float32; .* again with --int8"):
+        ways(tiny.artifact, precision="int8")
+
+
+def test_an_engine_that_cannot_run_here_is_an_error_and_no_other_takes_its_place(
+    tiny: Model, only_onnxruntime: None
+) -> None:
+    with pytest.raises(ConfigurationError, match="engine: onnxruntime-cuda is not here"):
+        ways(tiny.artifact, "onnxruntime-cuda")
+
+
+def test_every_way_of_every_file_is_known_the_likely_fastest_first(tiny: Model, everywhere: None) -> None:
+    files = [entry("f"), entry("i", precision="int8"), entry("h", precision="float16")]
+    files += [entry("p", "tensorrt", "float16"), entry("r", "tensorrt-rtx", "int8"), entry("w", "torch")]
+    found = all_ways(with_files(tiny.artifact, *files))
+    assert [(way.engine, way.precision, way.file.path) for way in found] == [
+        ("tensorrt", "float16", "p"),
+        ("tensorrt-rtx", "int8", "r"),
+        ("onnxruntime-tensorrt", "float16", "h"),
+        ("onnxruntime-tensorrt", "float32", "f"),
+        ("onnxruntime-cuda", "float16", "h"),
+        ("onnxruntime-cuda", "float32", "f"),
+        ("openvino", "int8", "i"),
+        ("openvino", "bfloat16", "f"),
+        ("openvino", "float32", "f"),
+        ("onnxruntime", "int8", "i"),
+        ("onnxruntime", "float32", "f"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("records", "trusted"),
+    [
+        ((), {"float32"}),
+        ((verified("int8"),), {"float32", "int8"}),
+        ((verified("int8"), verified("bfloat16", engine="openvino")), {"float32", "int8", "bfloat16"}),
+        ((verified("int8", ("box AP",)),), {"float32"}),
+        ((verified("int8"), verified("int8", ("box AP",), "openvino")), {"float32"}),
+    ],
+)
+def test_only_what_was_verified_is_taken_unasked(
+    tiny: Model, everywhere: None, records: tuple[Verification, ...], trusted: set[str]
+) -> None:
+    artifact = with_files(tiny.artifact, entry("f"), entry("i", precision="int8"), verified=records)
+    assert {way.precision for way in ways(artifact)} == trusted
+    assert {way.precision for way in ways(artifact, precision="int8")} == {"int8"}
+
+
+def test_bfloat16_is_left_to_processors_that_have_it(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setattr("serve.engines.openvino_engine.has_bfloat16", lambda: False)
+    with pytest.raises(ArtifactError, match="on openvino in bfloat16"):
+        ways(tiny.artifact, "openvino", "bfloat16")
+    monkeypatch.setattr("serve.engines.openvino_engine.has_bfloat16", lambda: True)
+    assert [way.name for way in ways(tiny.artifact, "openvino", "bfloat16")] == ["openvino in bfloat16"]
+
+
+def test_a_package_that_is_missing_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve.engines, "find_spec", lambda _: None)
+    for engine, package, extra in (
+        ("openvino", "openvino", "openvino"),
+        ("tensorrt-rtx", "tensorrt_rtx", "tensorrt-rtx"),
+        ("onnxruntime-cuda", "onnxruntime", "cuda"),
+    ):
+        sentence = serve.engines.why_not(engine)  # type: ignore[arg-type]
+        assert sentence.startswith(f"{engine} needs the package {package}, which is not installed")
+        assert f"'streetmask[{extra}]'" in sentence
