@@ -51,9 +51,9 @@ class GoldenFrame:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One runnable form of the model. ``engine`` is onnx, tensorrt, tensorrt-rtx, or torch for weights; ``built_for`` is
-    empty but for a plan, of which it names version, GPU and batch sizes; ``lowering`` is the operator that holds its
-    deformable convolutions."""
+    """One runnable form of the model. ``engine`` is onnx, tensorrt, tensorrt-rtx, or torch for weights; ``built_for``,
+    empty but for a plan, names version, GPU and batch sizes; ``lowering`` is the operator that holds its deformable
+    convolutions."""
 
     path: str
     engine: str
@@ -68,8 +68,8 @@ class Verification:
     """What one file answers on one engine, held against torch's deployed graph in float32.
 
     ``precision`` is what the engine computed in; ``figures`` by name; ``golden`` its answer to the golden frame;
-    ``remarks`` say what could not be judged, and ``beyond`` the limits that it does not keep, with which it was published
-    because its user allowed it.
+    ``remarks`` say what could not be judged, and ``beyond`` which limits it does not keep: it was published all the
+    same, because its user allowed it.
     """
 
     file: str

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +19,20 @@ from serve.golden import check_answer
 LOG = logging.getLogger(__name__)
 
 _ROUNDS = 5
-"""Timed runs of each way to run a model, of which the fastest is chosen."""
+"""Timed runs of each engine, of which the fastest is chosen."""
 
 
 class Model:
-    """An engine with its artifact: pictures in, answers out. ``runs_on`` says which engine, and what it computes in."""
+    """An engine with its artifact: pictures in, answers out.
+
+    ``runs_on`` says which engine, and what it computes in; ``golden_ms`` how long it took for the golden frame.
+    """
 
     def __init__(self, artifact: Artifact, engine: Engine, runs_on: str = "") -> None:
         self.artifact = artifact
         self.engine = engine
         self.runs_on = runs_on
+        self.golden_ms = 0.0
         self._thresholds = np.array(artifact.thresholds, np.float32)
 
     @classmethod
@@ -36,31 +41,37 @@ class Model:
     ) -> "Model":
         """Load the artifact in a folder ``NAME/VERSION`` on the engine that answers its golden frame fastest.
 
-        ``engine`` and ``precision`` leave fewer ways to choose from; without a precision only such are tried as were
-        verified. One that answers otherwise than when it was exported is left aside with a warning, as an eight-bit file
-        is on a processor whose eight-bit products saturate. Raises ``ArtifactError`` for a folder that is missing or
-        damaged, or where none is left, ``ConfigurationError`` for an engine that cannot run here.
+        ``engine`` and ``precision`` leave fewer ways to choose from; without a precision only such are taken as were
+        verified, and of each engine the likely fastest that answers here as where it was exported: any other is left
+        aside with a warning, as eight bits are on a processor whose eight-bit products saturate. Raises
+        ``ArtifactError`` for a folder that is missing or damaged, or where no way is left, ``ConfigurationError`` for
+        an engine that cannot run here.
         """
         artifact = read_artifact(folder)
-        candidates = ways(artifact, engine, precision)
-        fastest: tuple[float, Model] | None = None
+        model: Model | None = None
         failures: list[ArtifactError] = []
-        for way in candidates:
-            try:
-                model = cls(artifact, open_engine(folder, artifact, way, threads), way.name)
-                spent_ms = model._check_golden(folder, way, rounds=_ROUNDS if len(candidates) > 1 else 0)
-            except ArtifactError as error:
-                failures.append(error)
-                LOG.warning("%s is left aside: %s", way.name, error)
-                continue
-            if fastest is None or spent_ms < fastest[0]:
-                fastest = (spent_ms, model)
-            if len(candidates) > 1:
-                LOG.info("%s answers the golden frame in %.1f ms", way.name, spent_ms)
-        if fastest is None:
+        for _, same_engine in groupby(ways(artifact, engine, precision), key=lambda way: way.engine):
+            for way in same_engine:
+                try:
+                    other = cls._loaded(folder, artifact, way, threads)
+                except ArtifactError as error:
+                    failures.append(error)
+                    LOG.warning("%s is left aside: %s", way.name, error)
+                    continue
+                model = other if model is None or other.golden_ms < model.golden_ms else model
+                break
+        if model is None:
             raise failures[0]
-        LOG.info("%s version %d runs on %s", artifact.name, artifact.version, fastest[1].runs_on)
-        return fastest[1]
+        LOG.info("%s version %d runs on %s", artifact.name, artifact.version, model.runs_on)
+        return model
+
+    @classmethod
+    def _loaded(cls, folder: Path, artifact: Artifact, way: Way, threads: int) -> "Model":
+        """Raises ``ArtifactError`` where the way answers the golden frame otherwise than where it was exported."""
+        model = cls(artifact, open_engine(folder, artifact, way, threads), way.name)
+        model.golden_ms = model._check_golden(folder, way)
+        LOG.info("%s answers the golden frame in %.1f ms", way.name, model.golden_ms)
+        return model
 
     def require(self, options: Options) -> None:
         """Raise ``UnknownModelError`` if the options ask for another model."""
@@ -121,8 +132,8 @@ class Model:
             mask=MaskRegion.of(instance) if options.include_masks else None,
         )
 
-    def _check_golden(self, folder: Path, way: Way, rounds: int) -> float:
-        """Check the answer, which warms the engine up as well; the milliseconds of the fastest of so many more runs, made
+    def _check_golden(self, folder: Path, way: Way) -> float:
+        """Check the answer, which warms the engine up as well; the milliseconds of the fastest of some more runs, asked
         as a stream's frames are."""
         golden = self.artifact.golden_of(way.file.path, way.engine, way.precision)
         batch = network_input(_golden_picture(folder, golden), self.artifact.size_hw)[None]
@@ -131,7 +142,7 @@ class Model:
         except Exception as error:  # engines' own exceptions share no nearer root
             raise ArtifactError(f"the model in {folder} fails on its golden frame; export it again") from error
         check_answer(self.artifact, golden, rows, folder, way.precision)
-        return min((self._timed_ms(batch) for _ in range(rounds)), default=0.0)
+        return min(self._timed_ms(batch) for _ in range(_ROUNDS))
 
     def _timed_ms(self, batch: NDArray[np.uint8]) -> float:
         started_s = time.perf_counter()

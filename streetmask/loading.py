@@ -19,9 +19,9 @@ def load(
     """Load a model folder NAME/VERSION, a checkpoint, published weights (.pth) or safetensors, to segment pictures.
 
     Both forms of one network find the same instances. ``preset`` names the network of weights that leave a choice;
-    ``threads`` of the CPU, 0 for all; ``engine`` and ``precision`` choose how a folder runs (``serve.models.Model.load``);
-    weights run in torch, in float32. These need torch: ``pip install 'streetmask[export]'``. Raises ``StreetMaskError`` for what
-    cannot be loaded.
+    ``threads`` of the CPU, 0 for all; ``engine`` and ``precision`` choose how a folder runs
+    (``serve.models.Model.load``). Weights run in torch, in float32: ``pip install 'streetmask[export]'``. Raises
+    ``StreetMaskError`` for what cannot be loaded.
 
     ``streetmask.load("models/street-nano/1").segment(image).instances``
     """

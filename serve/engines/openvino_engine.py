@@ -105,7 +105,7 @@ def _described(port: Any) -> tuple[str, list[int | None]]:
 
 
 def _open_threshold(model: Any) -> bool:
-    """Make the threshold, an input with a default, which OpenVINO takes for a constant, an input; whether there is one."""
+    """Make an input of the threshold, whose default makes it a constant to OpenVINO; whether there is one."""
     for node in model.get_ops():
         if node.get_type_name() == "Constant" and node.get_friendly_name() == SCORE_THRESHOLD:
             threshold = opset13.parameter([], np.float32, name=SCORE_THRESHOLD)

@@ -20,7 +20,7 @@ from streetmask.video import VideoWriter
 CLIP_SEED = 20_000
 """Of the demo's street. Training and evaluation use other seeds, and their scenes are drawn from other numbers."""
 
-CLIP_RATE = 25
+CLIP_RATE = 30
 
 FRAMES_A_PART = 10
 """Frames that one process renders at a time."""
@@ -40,9 +40,9 @@ class DemoArguments:
     """Length of the rendered clip."""
     seed: int = CLIP_SEED
     """Which street is rendered."""
-    height: int = 512
+    height: int = 720
     """Height of the rendered clip in pixels."""
-    width: int = 1024
+    width: int = 1280
     """Width of the rendered clip in pixels."""
 
 
