@@ -141,9 +141,9 @@ def test_the_demo_runs_from_a_rendered_clip_to_its_files(
     sides = ["--seconds", "0.4", "--height", "128", "--width", "256"]
     assert run("demo", "--model", tiny_folder, "--out", tmp_path, *sides) == 0
     assert "12 frames sent" in capsys.readouterr().out
-    assert len(list(VideoFile(tmp_path / "street.mp4"))) == 10
+    assert len(list(VideoFile(tmp_path / "street.mp4"))) == 12
     assert decode_image((tmp_path / "preview.png").read_bytes()).shape == (128, 256, 3)
-    assert len(lines_of(tmp_path / "results.jsonl")) == 10
+    assert len(lines_of(tmp_path / "results.jsonl")) == 12
 
 
 def test_the_demo_says_that_its_preview_cannot_be_written(
