@@ -30,7 +30,7 @@ def why_no_tensorrt(engine: Product) -> str:
     try:
         load_library(engine)
     except ConfigurationError as error:
-        return f"{engine}: {error}"
+        return str(error).removeprefix(f"{error.field}: ")
     return why_no_gpu(engine)
 
 
