@@ -3,11 +3,13 @@ full TensorRT builds, only a GPU can show."""
 
 import errno
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any, get_args
 
 import numpy as np
@@ -27,7 +29,7 @@ from scene.disk import whole_file
 from scene.errors import ArtifactError, ConfigurationError, DataError
 from serve.engines.gpu import Gpu
 from serve.engines.tensorrt_engine import TensorRtEngine, why_no_tensorrt
-from serve.engines.tensorrt_library import Product, machine_platform
+from serve.engines.tensorrt_library import Product, library_log, machine_platform
 from tests.export.conftest import Published
 from tests.model.tiny_network import TINY, seeded_network
 from training.checkpoint import load_network
@@ -207,6 +209,32 @@ def test_without_a_gpu_one_must_be_named(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(export.to_tensorrt, "find_gpu", lambda: Gpu("none such", "8.6"))
     with pytest.raises(ArtifactError, match=r"for this GPU: .*; name a compute capability, which needs no GPU here"):
         build_plan(graph, tmp_path / "model.plan", PlanRequest())
+
+
+def test_types_are_strong_whether_or_not_the_library_has_a_flag_for_it() -> None:
+    assert export.to_tensorrt._strong_types(SimpleNamespace()) == 0
+    assert export.to_tensorrt._strong_types(SimpleNamespace(NetworkDefinitionCreationFlag=SimpleNamespace())) == 0
+    flags = SimpleNamespace(STRONGLY_TYPED=1)
+    assert export.to_tensorrt._strong_types(SimpleNamespace(NetworkDefinitionCreationFlag=flags)) == 2
+
+
+@pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX:DeprecationWarning")
+def test_full_tensorrt_builds_for_the_gpu_that_is_here_and_keeps_its_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT-RTX stands in for it: their interface is the same, times included, which it does not take."""
+    monkeypatch.setitem(sys.modules, "tensorrt", rtx)
+    monkeypatch.setattr(export.to_tensorrt, "find_gpu", lambda: Gpu("Big GPU", "9.0"))
+    library_log.cache_clear()
+    times, graph, plan = tmp_path / "times", save_graph(tmp_path, [RELU]), tmp_path / "model.plan"
+    for _ in range(2):  # the second time it reads the first one's
+        built_for = build_plan(graph, plan, PlanRequest("tensorrt", timing_cache=times))
+        assert times.is_file()
+    assert plan.stat().st_size > 0
+    assert (built_for["product"], built_for["gpu"], built_for["compute_capability"]) == ("tensorrt", "Big GPU", "9.0")
+    with pytest.raises(ConfigurationError, match=r"expected none, since TensorRT builds on the GPU .* but 8.6 came"):
+        build_plan(graph, plan, PlanRequest("tensorrt", compute_capability="8.6"))
+    library_log.cache_clear()
 
 
 def test_a_full_disk_leaves_the_old_plan_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
