@@ -87,8 +87,8 @@ class TensorRtEngine:
         self._plan = _deserialised(path, engine)
         check_contract(_described(self._plan), tensors, path)
         self.batches = _batches(self._plan)
-        self._contexts = _Contexts(self._plan, engine, path)
         self._device = Device(load_runtime())
+        self._contexts = _Contexts(self._plan, engine, path)
         self._workspace_size = int(self._plan.device_memory_size_v2)
         self._workspace = self._device.memory(max(self._workspace_size, 1))
         self._places = {name: _place(self._device, tensors[name], self.batches[-1]) for name in (_IMAGE, *OUTPUTS)}

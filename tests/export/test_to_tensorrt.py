@@ -38,6 +38,7 @@ rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed,
 
 FOR_86 = PlanRequest(compute_capability="8.6", largest_batch=4)
 RELU = onnx.helper.make_node("Relu", ["image"], ["num"])
+DESCRIBED = (b"tensor={", b"corrltn={", b"runtime_fusion={")
 NANO = Path(__file__).parents[2] / "models" / "street-nano" / "1"
 
 
@@ -57,10 +58,14 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def convolutions_in(plan: bytes) -> Counter[str]:
-    """How many convolutions of a TensorRT-RTX plan read maps of which type, by the plan's own description of itself."""
-    text = plan.decode("latin-1")
-    types = dict(re.findall(r'name="([^"]+)"[^\n]*? type=(\w+) }', text))
-    return Counter(types[name] for name in re.findall(r'corrltn={ name="[^"]+" output={[^}]*} input={"([^"]+)"', text))
+    """How many convolutions of a TensorRT-RTX plan write maps of which type, by its own description of itself, and how
+    many became a matrix product that does its ReLU as well."""
+    lines = [line.decode("latin-1") for line in plan.split(b"\n") if line.lstrip().startswith(DESCRIBED)]
+    tensors = [found for line in lines if (found := re.search(r'name="([^"]+)".* type=(\w+) }', line))]
+    types = {found[1]: found[2] for found in tensors}
+    maps = [found[1] for line in lines if (found := re.search(r'corrltn={ .* output={"([^"]+)"', line))]
+    products = sum("__gemm_from_conv1x1" in line for line in lines)
+    return Counter(types[name.removesuffix("^deref")] for name in maps) + Counter({"product": products})
 
 
 def assert_holds(plan: Path, graph: Path, network: Yolact) -> None:
