@@ -143,10 +143,14 @@ def _open_parser(product: Product) -> _Parsed:
     library, log = load_library(product), library_log(product)
     log.clear()
     builder = library.Builder(log)
-    # TensorRT 10 asks for strong types; to 11 they are the only kind, and the flag may go.
-    typed = library.NetworkDefinitionCreationFlag.__members__.get("STRONGLY_TYPED")
-    network = builder.create_network(0 if typed is None else 1 << int(typed))
+    network = builder.create_network(_strong_types(library))
     return _Parsed(builder, network, library.OnnxParser(network, log))
+
+
+def _strong_types(library: Any) -> int:
+    """TensorRT 10 asks for the flag; to 11 types are always strong, and the flag may be gone."""
+    flag = getattr(getattr(library, "NetworkDefinitionCreationFlag", None), "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
 
 
 def _parse(graph: Path, product: Product) -> _Parsed:

@@ -27,11 +27,13 @@ _MUST_AGREE = ("product", "version", "platform", "compute_capability")
 
 def why_no_tensorrt(engine: Product) -> str:
     """Why the engine cannot run on this machine, as a sentence that says what to do; empty if it can."""
+    if missing := why_no_gpu(engine):  # asked first: the library takes 100 MB of memory
+        return missing
     try:
         load_library(engine)
     except ConfigurationError as error:
         return str(error).removeprefix(f"{error.field}: ")
-    return why_no_gpu(engine)
+    return ""
 
 
 def check_built_for(path: Path, built_for: Mapping[str, str], here: Mapping[str, str]) -> None:
@@ -85,8 +87,8 @@ class TensorRtEngine:
         self._plan = _deserialised(path, engine)
         check_contract(_described(self._plan), tensors, path)
         self.batches = _batches(self._plan)
-        self._contexts = _Contexts(self._plan, engine, path)
         self._device = Device(load_runtime())
+        self._contexts = _Contexts(self._plan, engine, path)
         self._workspace_size = int(self._plan.device_memory_size_v2)
         self._workspace = self._device.memory(max(self._workspace_size, 1))
         self._places = {name: _place(self._device, tensors[name], self.batches[-1]) for name in (_IMAGE, *OUTPUTS)}

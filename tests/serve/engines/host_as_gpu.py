@@ -4,6 +4,7 @@ import ctypes
 import sys
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -70,7 +71,7 @@ class HostRuntime(ModuleType):
 
     def cudaMemcpyAsync(self, target: int, source: int, size: int, kind: int, stream: int) -> tuple[int]:  # noqa: N802
         assert self.held[stream] == "stream"
-        self.do(lambda: ctypes.memmove(target, source, size) and None)
+        self.do(partial(_moved, target, source, size))
         return (0,)
 
     def cudaStreamBeginCapture(self, _stream: int, _mode: int) -> tuple[int]:  # noqa: N802
@@ -224,12 +225,16 @@ class HostTensorRt(ModuleType):
         return SimpleNamespace(deserialize_cuda_engine=deserialise)
 
 
+def _moved(target: int, source: int, size: int) -> None:
+    ctypes.memmove(target, source, size)
+
+
 def install(patched: pytest.MonkeyPatch, runtime: HostRuntime | None, library: HostTensorRt | None) -> None:
     """Let imports find them, or find none."""
     bindings = None if runtime is None else ModuleType("bindings")
     if bindings is not None:
         bindings.runtime = runtime  # type: ignore[attr-defined]
-    patched.setitem(sys.modules, "cuda.bindings", bindings)  # type: ignore[arg-type]  # None stands for no package
+    patched.setitem(sys.modules, "cuda.bindings", bindings)  # None stands for no package
     for package in ("tensorrt", "tensorrt_rtx"):
-        patched.setitem(sys.modules, package, library)  # type: ignore[arg-type]
+        patched.setitem(sys.modules, package, library)
     library_log.cache_clear()

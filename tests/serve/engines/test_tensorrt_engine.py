@@ -194,6 +194,7 @@ def test_why_it_cannot_run_here(host_plan: HostPlan, runtime: HostRuntime, monke
     assert "the driver counts none" in why_no_tensorrt("tensorrt")
     install(monkeypatch, None, HostTensorRt(host_plan))
     assert "needs the package cuda-bindings, which is not installed" in why_no_tensorrt("tensorrt-rtx")
+    runtime.devices = (0, 1)
     install(monkeypatch, runtime, None)
     assert "pip install 'streetmask[tensorrt]'" in why_no_tensorrt("tensorrt")
     assert "pip install 'streetmask[tensorrt-rtx]'" in why_no_tensorrt("tensorrt-rtx")
