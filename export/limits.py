@@ -35,6 +35,9 @@ LEAST_AP = 10.0
 LEAST_PICTURES = 20
 """On fewer, AP moves by chance alone as far as the limits of the reduced precisions are."""
 
+LEAST_INSTANCES = 100
+"""Of fewer, a single one weighs more than the limits of the reduced precisions allow."""
+
 
 @dataclass(frozen=True)
 class ApPair:
@@ -76,7 +79,7 @@ class Verdict:
 def judge(precision: Precision, parity: Parity, accuracy: LabelledAp | None) -> Verdict:
     """Hold what was compared against the precision's limits; ``accuracy`` None where no picture has labels."""
     verdict, limits = Verdict(), LIMITS[precision]
-    _judge_matches(verdict, limits, parity)
+    _judge_matches(verdict, precision, parity)
     if accuracy is None:
         verdict.remarks.append("AP not applicable: no picture has labels of its classes; give --data")
     elif precision != "float32" and accuracy.pictures < LEAST_PICTURES:
@@ -90,12 +93,19 @@ def judge(precision: Precision, parity: Parity, accuracy: LabelledAp | None) -> 
     return verdict
 
 
-def _judge_matches(verdict: Verdict, limits: Limits, parity: Parity) -> None:
+def _judge_matches(verdict: Verdict, precision: Precision, parity: Parity) -> None:
+    limits = LIMITS[precision]
     if limits.matched is None or limits.mask_iou is None:
         return
     if parity.matched is None:
         verdict.remarks.append(
             f"matches not applicable: nothing is above the drawing thresholds on {parity.pictures} pictures"
+        )
+        return
+    if precision != "float32" and parity.instances < LEAST_INSTANCES:
+        verdict.remarks.append(
+            f"matches not applicable: expected {LEAST_INSTANCES} instances or more for {precision}, "
+            f"{parity.instances} came"
         )
         return
     verdict.hold(
