@@ -116,9 +116,9 @@ def publish(
     with _draft(out) as folder:
         artifact, built = _files(checkpoint, folder, (name, number), publication, say)
         report = verify(folder, artifact, material, say=say, stand_ins=built.stand_ins)
-        if report.beyond and not publication.allow:
+        if report.forbidding and not publication.allow:
             raise ArtifactError(
-                f"{'; '.join(report.beyond)}; nothing was written; --allow publishes it all the same, and says so in it"
+                f"{'; '.join(report.forbidding)}; nothing was written; --allow publishes it all the same, and says so in it"
             )
         for path in built.scaffold:
             path.unlink()

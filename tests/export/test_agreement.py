@@ -1,18 +1,12 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from export.publish import verify_on_scenes
-from export.verify import Agreement, compare, compare_detections, summarise
+from export.agreement import Agreement, compare_detections, summarise
 from model.detect import DetectSettings
-from model.segmenter import Segmenter
-from scene.artifact import read_artifact
 from scene.errors import ArtifactError
 from scene.instances import Detections
-from tests.export.conftest import Published
-from tests.model.tiny_network import seeded_network
 
 FULL = DetectSettings(max_detections=5)
 ROOMY = DetectSettings(max_detections=100)
@@ -142,27 +136,6 @@ def test_a_level_and_a_rounding_are_allowed() -> None:
 def test_pictures_add_up_and_the_worst_counts() -> None:
     parts = [Agreement(1, 3, 1, 0.1, 0.0, 0.3, 4), Agreement(1, 5, 2, 0.0, 0.2, 0.1, 7)]
     assert summarise(parts) == Agreement(2, 8, 3, 0.1, 0.2, 0.3, 7)
-
-
-def test_an_artifact_agrees_with_its_checkpoint_and_not_with_another(published: Published, tmp_path: Path) -> None:
-    artifact = read_artifact(published.folder)
-    rng = np.random.default_rng(1)
-    pictures = [rng.integers(0, 256, size, np.uint8) for size in ((64, 128, 3), (90, 70, 3))]
-    network = seeded_network()
-    found = compare(Segmenter(network).eval(), published.folder, artifact, pictures)
-    assert found.pictures == 2
-    assert found.detections > 10
-    found.require()
-    network.semantic_seg_conv.weight.data += 1  # not in the graph: the answer stays
-    network.get_parameter("backbone.bn1.weight").data *= 1.5
-    assert_refused(compare(Segmenter(network).eval(), published.folder, artifact, pictures), "does not answer as torch")
-
-
-def test_scenes_are_compared(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.publish.VERIFY_SCENES", 1)
-    found = verify_on_scenes(Segmenter(seeded_network()).eval(), published.folder, published.artifact)
-    assert found.pictures == 1
-    found.require()
 
 
 def test_a_mask_that_rounding_cropped_otherwise_is_not_compared() -> None:
