@@ -83,17 +83,18 @@ class PictureFolder:
 def picture_sets(material: Material, class_names: tuple[str, ...], scenes: int, scratch: Path) -> list[PictureSet]:
     """The sets in the order in which they are gone through; ``scenes`` where the material leaves their number open.
 
-    Generated scenes are written into the folder ``scratch``. Raises ``DataError`` for what cannot be opened.
+    Generated scenes, which come first, are written into the folder ``scratch``. Raises ``DataError`` for what cannot be
+    opened.
     """
     count = scenes if material.scenes is None else material.scenes
-    sets = [generated_scenes(count, class_names, scratch)] if count else []
+    sets = list[PictureSet]()
     for name, path in material.data:
         dataset = open_dataset(path, class_names)
         dataset = dataset if material.first is None else dataset.first(material.first)
         sets.append(PictureSet(name, dataset, dataset))
     if material.pictures is not None:
         sets.append(PictureSet(str(material.pictures), PictureFolder(material.pictures)))
-    return sets
+    return [generated_scenes(count, class_names, scratch), *sets] if count else sets
 
 
 def scored_set(sets: Sequence[PictureSet]) -> PictureSet | None:

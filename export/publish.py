@@ -118,7 +118,7 @@ def publish(
         report = verify(folder, artifact, material, say=say, stand_ins=built.stand_ins)
         if report.forbidding and not publication.allow:
             raise ArtifactError(
-                f"{'; '.join(report.forbidding)}; nothing was written; --allow publishes it all the same, and says so in it"
+                f"{'; '.join(report.forbidding)}; nothing was written; --allow publishes it all the same and records it"
             )
         for path in built.scaffold:
             path.unlink()

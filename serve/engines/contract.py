@@ -9,8 +9,8 @@ from scene.errors import ArtifactError
 Sides = Sequence[int | str | None]
 """A shape; a side that is no number is open."""
 
-_TRACES = ("Exception from ", "Check '")
-"""How OpenVINO's lines begin that name places in its own source."""
+_TRACES = ("Exception from ", "Check '", "Loading input model")
+"""How OpenVINO's lines begin that name places in its own source, or what it was about."""
 
 
 def check_contract(found: Mapping[str, tuple[str, Sides]], tensors: Mapping[str, TensorSpec], path: Path) -> None:

@@ -25,7 +25,7 @@ def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("none")
     with pytest.raises(DataError, match=r"has no pictures: expected files that end in \.jpg, \.jpeg, \.png"):
         PictureFolder(tmp_path)
-    with pytest.raises(DataError, match="expected a folder of pictures at .*none, found none"):
+    with pytest.raises(DataError, match=r"expected a folder of pictures at .*none, found none"):
         PictureFolder(tmp_path / "none")
 
 

@@ -44,7 +44,8 @@ def test_the_same_matches_itself_without_an_error() -> None:
 @pytest.mark.parametrize("swap", [False, True])
 def test_one_that_the_other_lacks_counts_in_both_directions(swap: bool) -> None:
     pair = [rows((0, 0.9), (0, 0.8)), rows((0, 0.9))]
-    found = compare_drawn(*(pair[::-1] if swap else pair), thresholds=THRESHOLDS, score_tolerance=0.0)
+    ours, theirs = pair[::-1] if swap else pair
+    found = compare_drawn(ours, theirs, THRESHOLDS, 0.0)
     assert (found.pairs, found.alone) == (1, 1)
     assert found.matched == pytest.approx(2 / 3)
 
@@ -65,7 +66,8 @@ def test_boxes_of_one_object_overlap_by_nine_tenths(shift: float, pairs: int) ->
 @pytest.mark.parametrize(("score", "excused"), [(0.52, 1), (0.54, 0)])
 def test_one_at_its_threshold_is_excused_on_the_side_that_lacks_it(score: float, excused: int, swap: bool) -> None:
     pair = [rows((0, 0.9), (1, score)), rows((0, 0.9), (1, 0.49))]
-    found = compare_drawn(*(pair[::-1] if swap else pair), thresholds=THRESHOLDS, score_tolerance=0.03)
+    ours, theirs = pair[::-1] if swap else pair
+    found = compare_drawn(ours, theirs, THRESHOLDS, 0.03)
     assert (found.pairs, found.excused, found.alone) == (1, excused, 1 - excused)
     assert (found.matched == 1.0) is bool(excused)
 

@@ -12,7 +12,7 @@ from export.material import Material
 from export.verify import Report, detect_settings, stand_in, subjects_here, verify
 from scene.artifact import Artifact, ModelFile, Verification, file_sha256
 from scene.errors import ArtifactError
-from serve.engines import Way, all_ways
+from serve.engines import Way, all_ways, open_engine
 from tests.export.conftest import VERIFIED_SCENES, Published
 from tests.model.tiny_network import seeded_network
 from training.checkpoint import save_checkpoint
@@ -36,7 +36,7 @@ def test_an_artifact_without_its_checkpoint_is_told(published: Published, tmp_pa
 
 def test_export_ends_with_every_way_that_runs_here(published: Published) -> None:
     records = {(each.engine, each.precision): each for each in published.artifact.verified}
-    assert list(records)[0] == ("onnxruntime", "float32")
+    assert next(iter(records)) == ("onnxruntime", "float32")
     assert {("onnxruntime", "float32"), ("openvino", "float32")} <= set(records)
     for record in published.artifact.verified:
         assert record.figures["pictures"] == VERIFIED_SCENES + 3
@@ -124,7 +124,7 @@ def test_a_plan_that_this_gpu_does_not_take_is_listed_and_its_graph_stands_in(
     published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A plan that says it is for another GPU, where one is at hand; the float32 graph stands for that of the plan."""
-    opened = export.verify.open_engine
+    opened = open_engine
 
     def refuse_plans(folder: Path, artifact: Artifact, way: Way, threads: int) -> object:
         if way.file.built_for:
