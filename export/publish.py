@@ -13,9 +13,10 @@ import onnx
 import onnxruntime
 import torch
 
+from export.calibration import CALIBRATION_PICTURES, generated_streets
 from export.graph import deployable
 from export.predictor import EnginePredictor
-from export.quantize import CALIBRATION_PICTURES, generated_streets, write_int8
+from export.quantize import write_int8
 from export.to_onnx import OPSET, write_onnx
 from export.verify import Agreement, compare
 from model.config import YolactConfig
@@ -244,8 +245,9 @@ def _with_int8(
     say: Callable[[str], None],
 ) -> Artifact:
     """The artifact with an int8 file, which comes first where it keeps the float32 file's accuracy."""
-    path = write_int8(folder / _ONNX_FILE, folder / _INT8_FILE, calibration)
-    entry = ModelFile(_INT8_FILE, "onnx", "int8", file_sha256(path))
+    quantisation = write_int8(folder / _ONNX_FILE, folder / _INT8_FILE, calibration)
+    artifact = replace(artifact, quantisation=quantisation)
+    entry = ModelFile(_INT8_FILE, "onnx", "int8", file_sha256(folder / _INT8_FILE))
     engine = open_engine(folder, artifact, Way("onnxruntime", "int8", entry), threads=2)
     golden = _golden(engine, folder)
     measured = _measured(artifact, engine, publication, say).card.figures
