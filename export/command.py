@@ -29,7 +29,7 @@ class BuildArguments:
     int8: bool = False
     """Add a graph whose convolutions compute in eight bits."""
     calibration: Path | None = None
-    """COCO JSON of pictures like those it will see, for --int8; generated streets without it."""
+    """Data set or folder of pictures like those it will see, for --int8; generated streets without it."""
     float16: bool = False
     """Add a graph in half precision, for GPUs."""
     plan: tyro.conf.UseAppendAction[tuple[str, ...]] = ()

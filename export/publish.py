@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import torch
 
+from export.calibration import calibration_pictures
 from export.golden import GOLDEN_FILE, golden_answer, write_golden
 from export.graph import deployable
 from export.material import Material
@@ -28,10 +29,9 @@ from export.model_files import (
     write_plans,
 )
 from export.predictor import EnginePredictor
-from export.quantize import CALIBRATION_PICTURES, generated_streets, write_int8
+from export.quantize import write_int8
 from export.to_onnx import OPSET, write_onnx
 from export.verify import Report, verify
-from model.config import YolactConfig
 from model.detect import DetectSettings, NmsKind
 from model.segmenter import Segmenter
 from model.yolact import Yolact
@@ -45,10 +45,8 @@ from scene.artifact import (
     tensor_specs,
     write_artifact,
 )
-from scene.classes import STREET_CLASSES
 from scene.disk import require_room, writing
-from scene.errors import ArtifactError, ConfigurationError, DataError, require
-from scene.image import RgbImage, network_input
+from scene.errors import ArtifactError, DataError, require
 from serve.engines import Engine, Way, open_engine
 from training.checkpoint import load_network, read_progress, save_checkpoint, training_history
 from training.data.location import open_dataset
@@ -68,7 +66,7 @@ class Publication:
 
     ``accuracy`` names data sets on which the finished artifact is scored and verified; the first one also sets the
     drawing thresholds. ``preset`` names the network of weights that leave a choice; ``nms`` goes into the graph.
-    ``int8`` adds a graph in eight bits, calibrated on pictures of the data set ``calibration``, without it on
+    ``int8`` adds a graph in eight bits, calibrated on pictures of the data set or folder ``calibration``, without it on
     generated streets; ``float16`` one in half precision; ``plans`` a plan for each product named (``parse_plan``).
     ``scenes``, ``pictures`` and ``first`` are what it is verified on beside the data sets (``Material``). With
     ``allow`` a file that breaks a limit is published all the same, which its record says.
@@ -157,7 +155,10 @@ def _files(
     """Every file but the manifest, and the manifest without what verification adds."""
     network, settings = load_network(checkpoint, publication.preset), DetectSettings(nms=publication.nms)
     require_room(folder, _size_bytes(network, publication), "the model folder")
-    calibration = _calibration_pictures(network.config, publication) if publication.int8 else []
+    config = network.config
+    calibration = (
+        calibration_pictures(config.size_hw, config.class_names, publication.calibration) if publication.int8 else []
+    )
     say("writing the graph")
     segmenter = deployable(network, settings)
     write_onnx(segmenter, folder / FLOAT32_FILE)
@@ -169,7 +170,8 @@ def _files(
     files = [onnx_file(folder, FLOAT32_FILE, "float32", metadata, lowering_of(network))]
     if calibration:
         say(f"writing the graph in eight bits, calibrated on {len(calibration)} pictures")
-        write_int8(folder / FLOAT32_FILE, folder / INT8_FILE, calibration)
+        quantisation = write_int8(folder / FLOAT32_FILE, folder / INT8_FILE, calibration)
+        artifact = replace(artifact, quantisation=quantisation)
         files.append(onnx_file(folder, INT8_FILE, "int8", metadata, lowering_of(network)))
     if publication.float16:
         say("writing the graph in half precision")
@@ -265,14 +267,3 @@ def _figures(name: str, result: Evaluation) -> dict[str, float]:
         f"{name}: mask AP": round(100 * result.mask.ap, 2),
         f"{name}: mask AP50": round(100 * result.mask.ap50, 2),
     }
-
-
-def _calibration_pictures(config: YolactConfig, publication: Publication) -> list[RgbImage]:
-    """Frames at the network's input size: the first of the data set, evenly spread, or generated streets."""
-    if publication.calibration is not None:
-        dataset = open_dataset(publication.calibration, class_names=config.class_names)
-        chosen = np.unique(np.linspace(0, len(dataset) - 1, CALIBRATION_PICTURES).round().astype(int))
-        return [network_input(dataset.picture(index), config.size_hw) for index in chosen.tolist()]
-    if not set(config.class_names) & set(STREET_CLASSES):
-        raise ConfigurationError("calibration", "expected a COCO JSON of pictures such as it will see, none came")
-    return generated_streets(config.size_hw)
