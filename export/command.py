@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from export.publish import Publication, publish
-from export.verification_lines import table
+from export.verification_lines import lines
+from export.verify import Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ class ExportArguments(BuildArguments):
 def export(arguments: ExportArguments) -> None:
     """Publish the checkpoint and say what was verified and measured."""
     artifact = publish(arguments.checkpoint, arguments.out, arguments.publication())
-    print(*table(artifact.verified), sep="\n")
+    print(*lines(Report(artifact.verified)), sep="\n")
     for name, value in artifact.card.figures.items():
         print(f"  {name}: {value:g}")
     print(f"wrote {arguments.out}")

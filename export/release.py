@@ -13,7 +13,7 @@ from export.command import BuildArguments
 from export.material import Material, generated_scenes, picture_sets
 from export.predictor import EnginePredictor
 from export.publish import publish
-from export.verification_lines import table
+from export.verification_lines import lines
 from export.verify import Report
 from scene.artifact import Artifact, Verification, read_artifact
 from scene.disk import writing
@@ -52,7 +52,7 @@ def release(arguments: ReleaseArguments) -> None:
     publication = arguments.publication()
 
     def accept(artifact: Artifact, report: Report) -> Artifact:
-        print(*table(report.verified), sep="\n")
+        print(*lines(report), sep="\n")
         if number is None:
             print(f"the first version of {arguments.name}: there is none to compare it with")
             return artifact

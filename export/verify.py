@@ -1,7 +1,7 @@
 """Whether every engine and precision that an artifact can run in here answers as torch's deployed graph does."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,9 +18,10 @@ from export.parity import COMPARED, Parity, compare_drawn, total
 from export.predictor import EnginePredictor, Predictor
 from model.detect import DetectSettings
 from model.segmenter import TorchPredictor
+from model.yolact import Yolact
 from scene.artifact import Artifact, GoldenFrame, ModelFile, Verification
 from scene.disk import writing
-from scene.errors import ArtifactError
+from scene.errors import ArtifactError, ConfigurationError
 from scene.image import RgbImage
 from scene.instances import Detections
 from serve.engines import EngineName, Way, all_ways, open_engine, why_not_here
@@ -87,10 +88,12 @@ def verify(
 
     Torch answers from the folder's own ``checkpoint.pt``, not from a graph. ``engines`` leave fewer ways, all without
     them; ``stand_ins`` are verified beside the artifact's own. Nothing in the folder is changed. Raises
-    ``ArtifactError`` for a folder without a checkpoint, ``DataError`` for pictures that cannot be read; what breaks a
-    limit is in the report.
+    ``ArtifactError`` for a folder without its checkpoint, ``ConfigurationError`` where nothing runs here, ``DataError``
+    for pictures that cannot be read; what breaks a limit is in the report.
     """
     subjects, absent = subjects_here(artifact, engines)
+    if not subjects and not stand_ins:
+        raise ConfigurationError("engines", f"expected one that can run here, but none can: {_reasons(absent)}")
     with TemporaryDirectory(prefix="streetmask-verify-") as scratch, writing(Path(scratch)):
         reference = _Reference.ask(folder, artifact, material, Path(scratch), say)
         verified, done = list[Verification](), list[Way]()
@@ -120,6 +123,10 @@ def subjects_here(artifact: Artifact, engines: Sequence[EngineName] = ()) -> tup
     return here, {way: reason for way, reason in absent.items() if reason}
 
 
+def _reasons(absent: Mapping[str, str]) -> str:
+    return "; ".join(f"{way}: {reason}" for way, reason in absent.items()) or "the artifact has no file for them"
+
+
 def stand_in(graph: str, plan: ModelFile, engine: EngineName) -> Subject:
     """The graph in the folder that a plan was built from, for a plan that cannot run on this machine."""
     runs = Way("onnxruntime", plan.precision, ModelFile(graph, "onnx", plan.precision, ""))
@@ -142,28 +149,44 @@ class _Reference:
         cls, folder: Path, artifact: Artifact, material: Material, scratch: Path, say: Callable[[str], None]
     ) -> "_Reference":
         """Go through all pictures once."""
-        settings, checkpoint = detect_settings(artifact), folder / "checkpoint.pt"
-        if not checkpoint.is_file():
-            raise ArtifactError(f"{checkpoint} is missing, which torch would answer from; export the checkpoint again")
-        network = load_network(checkpoint)
+        network, settings = _own_network(folder, artifact), detect_settings(artifact)
         small = sum(parameter.numel() for parameter in network.parameters()) < _SMALL
         scenes = SMALL_SCENES if small else LARGE_SCENES
         sets = picture_sets(material, tuple(artifact.class_names), scenes, scratch)
-        say(f"asking torch about {sum(len(each.pictures) for each in sets)} pictures")
-        answers, numbers = scratch, iter(range(sum(len(each.pictures) for each in sets)))
+        say(f"asking torch about {_count(sets)} pictures")
+        numbers = iter(range(_count(sets)))
 
         def keep(_: PictureSet, found: Detections) -> None:
-            np.savez_compressed(answers / f"{next(numbers)}.npz", **found.__dict__)
+            np.savez_compressed(scratch / f"{next(numbers)}.npz", **found.__dict__)
 
         scored = scored_set(sets)
         evaluation = _go_through(sets, scored, TorchPredictor(deployed(network, settings)), keep)
-        return cls(sets, scored, evaluation, settings, answers)
+        return cls(sets, scored, evaluation, settings, scratch)
 
     def kept(self) -> Iterator[Detections]:
         """The answers in the order of the pictures."""
-        for number in range(sum(len(each.pictures) for each in self.sets)):
+        for number in range(_count(self.sets)):
             with np.load(self.answers / f"{number}.npz") as rows:
                 yield Detections(**rows)
+
+
+def _count(sets: Sequence[PictureSet]) -> int:
+    return sum(len(each.pictures) for each in sets)
+
+
+def _own_network(folder: Path, artifact: Artifact) -> Yolact:
+    """The network of the folder's checkpoint; ``ArtifactError`` unless it is the manifest's."""
+    checkpoint = folder / "checkpoint.pt"
+    if not checkpoint.is_file():
+        raise ArtifactError(f"{checkpoint} is missing, which torch would answer from; export the checkpoint again")
+    network = load_network(checkpoint)
+    own, named = list(network.config.class_names), artifact.class_names
+    if own != named:
+        raise ArtifactError(
+            f"{checkpoint} knows {len(own)} classes, {', '.join(own)}, but the manifest names {len(named)}, "
+            f"{', '.join(named)}; export the checkpoint again"
+        )
+    return network
 
 
 def detect_settings(artifact: Artifact) -> DetectSettings:

@@ -11,7 +11,7 @@ import export.verify
 from export.material import Material
 from export.verify import Report, detect_settings, stand_in, subjects_here, verify
 from scene.artifact import Artifact, ModelFile, Verification, file_sha256
-from scene.errors import ArtifactError
+from scene.errors import ArtifactError, ConfigurationError
 from serve.engines import Way, all_ways, open_engine
 from tests.export.conftest import VERIFIED_SCENES, Published
 from tests.model.tiny_network import seeded_network
@@ -32,6 +32,24 @@ def figures(report: Report, engine: str = "onnxruntime", precision: str = "float
 def test_an_artifact_without_its_checkpoint_is_told(published: Published, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"checkpoint\.pt is missing, which torch would answer from"):
         verify(tmp_path, published.artifact, ONE_SCENE, say=silent)
+
+
+def test_another_class_count_is_told(published: Published) -> None:
+    names = published.artifact.class_names[:-1]
+    artifact = replace(published.artifact, class_names=names, thresholds=published.artifact.thresholds[:-1])
+    with pytest.raises(ArtifactError, match=r"checkpoint\.pt knows 8 classes, person, .* but the manifest names 7"):
+        verify(published.folder, artifact, ONE_SCENE, say=silent)
+
+
+def test_where_nothing_can_run_that_is_told(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export.verify, "why_not_here", lambda _: "there is no GPU")
+    sentence = (
+        "engines: expected one that can run here, but none can: model.onnx on onnxruntime-cuda in float32: there is"
+    )
+    with pytest.raises(ConfigurationError, match=sentence):
+        verify(published.folder, published.artifact, ONE_SCENE, ["onnxruntime-cuda"], say=silent)
+    with pytest.raises(ConfigurationError, match="the artifact has no file for them"):
+        verify(published.folder, published.artifact, ONE_SCENE, ["tensorrt"], say=silent)
 
 
 def test_export_ends_with_every_way_that_runs_here(published: Published) -> None:
