@@ -270,7 +270,8 @@ def _write_graph(connection: Connection, subject: Subject, graph: Path) -> None:
     config = segmenter.network.config
     write_onnx(segmenter, graph / _GRAPH)
     if subject.precision == "int8":
-        from export.quantize import generated_streets, write_int8  # noqa: PLC0415
+        from export.calibration import generated_streets  # noqa: PLC0415
+        from export.quantize import write_int8  # noqa: PLC0415
 
         write_int8(graph / _GRAPH, graph / _GRAPH, generated_streets(config.size_hw, _CALIBRATION_PICTURES))
     with torch.inference_mode():
