@@ -9,7 +9,6 @@ import torch
 
 from bench.subjects import (
     DRAWING_THRESHOLD,
-    EngineName,
     Subject,
     load_segmenter,
     open_runner,
@@ -59,7 +58,7 @@ def test_a_graph_is_asked_for_what_is_drawn_for_every_row_or_for_those_that_are_
         ("torch-compile", True, torch.float32),
     ],
 )
-def test_what_a_torch_engine_runs(published: Published, engine: EngineName, folded: bool, dtype: torch.dtype) -> None:
+def test_what_a_torch_engine_runs(published: Published, engine: str, folded: bool, dtype: torch.dtype) -> None:
     backbone = load_segmenter(str(published.folder), DetectSettings(), engine).network.backbone
     assert any("running_mean" in name for name in backbone.state_dict()) is not folded
     stem = backbone.state_dict()["conv1.weight"]

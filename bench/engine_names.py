@@ -1,0 +1,78 @@
+"""What an engine's name stands for: what runs the network, and behind a hyphen what it computes in, float32 without."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import serve.engines
+from scene.artifact import Artifact, Precision
+from scene.errors import ArtifactError, require
+from serve.engines import EngineName, Way, all_ways
+
+TorchName = Literal["torch", "torch-plain", "torch-compile"]
+"""``torch`` is the deployed module, ``torch-compile`` the same compiled; ``torch-plain`` is what they gain upon: the
+network as it was trained, BatchNorm and all, on contiguous maps."""
+
+_TORCH = get_args(TorchName)
+_NAMES = (*get_args(EngineName), *_TORCH)
+_ON_GPUS = ("onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx")
+
+
+class Form(NamedTuple):
+    """What a graph must be written as for an engine: the kind of file, its precision, and whether no shape in it may
+    depend on a value, as GPUs need it."""
+
+    kind: str
+    precision: Precision
+    fixed_rows: bool
+
+
+@dataclass(frozen=True)
+class NamedEngine:
+    """An engine by its name here, such as ``openvino-int8``, ``torch-bfloat16`` or ``onnxruntime``."""
+
+    runtime: EngineName | TorchName
+    precision: Precision
+
+    @property
+    def is_torch(self) -> bool:
+        """Whether torch runs it; else it runs a graph."""
+        return self.runtime in _TORCH
+
+    @property
+    def form(self) -> Form:
+        """The file that it runs; bfloat16 is what an engine makes of a float32 one."""
+        precision: Precision = "float32" if self.precision == "bfloat16" else self.precision
+        kind = self.runtime if self.runtime.startswith("tensorrt") else "onnx"
+        return Form(kind, precision, self.runtime in _ON_GPUS)
+
+    def way(self, artifact: Artifact) -> Way:
+        """How it runs the artifact, verified or not; raises ``ArtifactError`` where no file is for it."""
+        for way in all_ways(artifact):
+            if (way.engine, way.precision) == (self.runtime, self.precision):
+                return way
+        files = ", ".join(f"{entry.engine} {entry.precision}" for entry in artifact.files)
+        raise ArtifactError(f"no file for {self.runtime} in {self.precision}; there are {files}")
+
+    def why_not(self, device: str) -> str:
+        """Why it cannot be measured on this machine, torch on that device, as a sentence; empty if it can."""
+        if self.is_torch:
+            halved = self.precision == "float16" and device == "cpu"
+            return f"{self.runtime} in float16 is for GPUs, where --device cuda puts it" if halved else ""
+        missing = serve.engines.why_not(self.runtime)  # type: ignore[arg-type]  # none of torch's
+        if not missing and self.runtime == "openvino" and self.precision == "bfloat16":
+            from serve.engines.openvino_engine import has_bfloat16  # noqa: PLC0415 - where it is installed
+
+            return "" if has_bfloat16() else "this processor does not multiply bfloat16"
+        return missing
+
+
+def named_engine(name: str) -> NamedEngine:
+    """The engine of that name; raises ``ConfigurationError`` for any other."""
+    found = next((each for each in get_args(Precision) if name.endswith(f"-{each}")), None)
+    precision: Precision = found or "float32"
+    runtime = name.removesuffix(f"-{precision}") if found else name
+    wanted = f"{', '.join(_NAMES)}, each with {', '.join(f'-{each}' for each in get_args(Precision))} or nothing behind"
+    require("engines", runtime in _NAMES, wanted, name)
+    kept = runtime != "torch-plain" or precision == "float32"
+    require("engines", kept and not (runtime in _TORCH and precision == "int8"), "one that torch has", name)
+    return NamedEngine(runtime, precision)  # type: ignore[arg-type]  # just looked up
