@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene.image import RgbImage, network_input
-from scene.instances import Detections, instances_on_frame
+from scene.instances import Detections, full_masks
 from serve.engines import Engine
 from serve.frame import EncodedFrame
 from serve.models import detections
@@ -50,11 +50,10 @@ class Pasting:
     forced: int | None = None
 
     def paste(self, rows: list[Detections], frames: list[RgbImage]) -> list[NDArray[np.uint8]]:
-        """The mask of every wanted row of every frame, each uint8 [H, W] of 0 and 1, of the frame's size."""
+        """The masks of every frame's wanted rows, uint8 [n, H, W] of 0 and 1, each of the frame's size."""
         return [
-            instance.full_mask((frame.shape[0], frame.shape[1]))
+            full_masks(self._wanted(found), (frame.shape[0], frame.shape[1]))
             for found, frame in zip(rows, frames, strict=True)
-            for instance in instances_on_frame(self._wanted(found), (frame.shape[0], frame.shape[1]))
         ]
 
     def least_score(self) -> float:
@@ -133,7 +132,7 @@ class GraphRunner:
         rows = [detections(outputs, index) for index in range(len(frames))]
         with clock.stage("paste"):
             pasted = self._pasting.paste(rows, frames)
-        return Run(clock.read(), rows, len(pasted))
+        return Run(clock.read(), rows, sum(map(len, pasted)))
 
 
 class DecodingRunner:
@@ -179,7 +178,7 @@ class TorchRunner:
         rows = [Detections(*(field[index, :count] for field in fields)) for index, count in enumerate(num.tolist())]
         with clock.stage("paste"):
             pasted = self._pasting.paste(rows, frames)
-        return Run({**clock.read(), **middle_ms}, rows, len(pasted))
+        return Run({**clock.read(), **middle_ms}, rows, sum(map(len, pasted)))
 
     def _answer(self, batch: "torch.Tensor") -> tuple[list[NDArray[Any]], dict[str, float]]:
         """The contract's six arrays on the host, and the milliseconds of the three thirds."""
