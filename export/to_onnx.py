@@ -15,8 +15,9 @@ from export.graph import ThresholdedSegmenter
 from model.segmenter import Segmenter
 from scene.artifact import OUTPUTS, SCORE_THRESHOLD
 
-OPSET = 22
-"""The oldest opset in which the exporter's operators need no conversion and ``DeformConv`` has its newest form."""
+OPSET = 21
+"""The newest opset for which ONNX Runtime has every operator of the graph on CUDA: the ``MaxPool`` of 22 it would compute
+on the CPU, and then make no CUDA graph. ``DeformConv`` needs 19 at least."""
 
 _THRESHOLD = np.float32(0)
 
