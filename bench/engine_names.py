@@ -19,11 +19,15 @@ _ON_GPUS = ("onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rt
 
 class Form(NamedTuple):
     """What a graph must be written as for an engine: the kind of file, its precision, and whether no shape in it may
-    depend on a value, as GPUs need it."""
+    depend on a value, as GPUs need it; the operator of its deformable convolutions. A plan is for batches of one size,
+    and for this machine's GPU or a compute capability, such as 8.9."""
 
     kind: str
     precision: Precision
-    fixed_rows: bool
+    fixed_rows: bool = False
+    lowering: str = "DeformConv"
+    batch: int = 0
+    compute_capability: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,12 @@ class NamedEngine:
         """Whether torch runs it; else it runs a graph."""
         return self.runtime in _TORCH
 
-    @property
-    def form(self) -> Form:
-        """The file that it runs; bfloat16 is what an engine makes of a float32 one."""
+    def form(self, batch: int) -> Form:
+        """The file that it runs batches of that size from; bfloat16 is what an engine makes of a float32 one."""
         precision: Precision = "float32" if self.precision == "bfloat16" else self.precision
-        kind = self.runtime if self.runtime.startswith("tensorrt") else "onnx"
-        return Form(kind, precision, self.runtime in _ON_GPUS)
+        if self.runtime.startswith("tensorrt"):
+            return Form(self.runtime, precision, fixed_rows=True, batch=batch)
+        return Form("onnx", precision, self.runtime in _ON_GPUS)
 
     def way(self, artifact: Artifact) -> Way:
         """How it runs the artifact, verified or not; raises ``ArtifactError`` where no file is for it."""

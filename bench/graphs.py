@@ -7,27 +7,28 @@ from pathlib import Path
 
 from bench.child import Child
 from bench.engine_names import Form
-from bench.subjects import Subject, detect_settings, load_segmenter
+from bench.subjects import Subject, detect_settings, load_weights_of
 from bench.worker import peaks
 from scene.artifact import Artifact, ModelFile, file_sha256, read_artifact, write_artifact
-from scene.errors import DataError
+from scene.errors import StreetMaskError
 
 CALIBRATION_PICTURES = 16
 """Generated streets that show ranges to a network that is only timed: enough for that."""
 
 _EXPORT_S = 1800.0
-_FLOAT32 = Form("onnx", "float32", fixed_rows=False)
 
 
 @dataclass(frozen=True)
 class Written:
-    """A file of a form in a model folder of its own: seconds from the weights to the file, and the most memory that the
-    process held which wrote it. An int8 file's are those behind the float32 file's, from which it is made."""
+    """A file of a form in a model folder of its own: seconds that it took, and the most memory that the process held
+    which wrote it. ``source`` is the graph that it was made from, where it is not the weights: its seconds are its own.
+    """
 
     folder: Path
     path: str
     seconds: float
     host_peak_bytes: int
+    source: Form | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -46,15 +47,17 @@ class GraphWriter:
         self.written: dict[tuple[str, Form], Written] = {}
 
     def write(self, subject: Subject, form: Form) -> Written:
-        """The target in that form. Raises ``DataError`` where it cannot be written."""
+        """The target in that form. Raises ``StreetMaskError`` where it cannot be written."""
         key = (subject.target, form)
         if key not in self.written:
-            source = self.write(subject, _FLOAT32).folder if (form.kind, form.precision) == ("onnx", "int8") else None
+            source = source_of(form)
+            graph = self.write(subject, source).folder if source else None
             print(f"writing {subject.target} as {form.kind} in {form.precision}", flush=True)
             folder = self._folder / str(len(self.written))
-            child = Child(f"the graph of {subject.target}", _write, subject, form, folder, source)
+            child = Child(f"{form.kind} in {form.precision} of {subject.target}", _write, subject, form, folder, graph)
             try:
-                self.written[key] = child.receive(Written, _EXPORT_S)
+                self.written[key] = replace(child.receive(Written, _EXPORT_S), source=source)
+                child.join()
             finally:
                 child.kill()
         return self.written[key]
@@ -66,43 +69,75 @@ def write_graphs(subjects: list[Subject], writer: GraphWriter) -> tuple[list[Sub
     errors: dict[str, str] = {}
     for subject in subjects:
         try:
-            graph = writer.write(subject, subject.named.form).folder if subject.needs_graph else None
+            form = subject.named.form(subject.batch)
+            graph = writer.write(subject, form).folder if subject.needs_graph else None
             ready.append(replace(subject, graph=graph))
-        except DataError as error:
+        except StreetMaskError as error:
             errors[subject.name] = str(error)
     return ready, errors
+
+
+def source_of(form: Form) -> Form | None:
+    """The graph that a file of the form is made from; None where torch writes it. Raises ``ConfigurationError`` where
+    the product that builds a plan is not installed."""
+    if form.kind != "onnx":
+        from export.to_tensorrt import lowering_for  # noqa: PLC0415 - where TensorRT is installed
+
+        lowering = lowering_for(form.kind)  # type: ignore[arg-type]  # tensorrt or tensorrt-rtx
+        return Form("onnx", form.precision, fixed_rows=True, lowering=lowering)
+    return form._replace(precision="float32") if form.precision == "int8" else None
 
 
 def _write(connection: Connection, subject: Subject, form: Form, folder: Path, source: Path | None) -> None:
     """In a process of its own: write a model folder with that one file, and answer what it took."""
     started_s = time.perf_counter()
     folder.mkdir(parents=True)
-    if source is not None:
-        described, path = _write_int8(source, folder)
+    if source is None:
+        artifact = _write_onnx(subject, form, folder)
     elif form.kind == "onnx":
-        described, path = _write_onnx(subject, form, folder)
+        artifact = _write_int8(source, folder)
     else:
-        raise DataError(f"no plan for {form.kind} is built for a run; name a model folder that holds one")
+        artifact = _write_plan(form, source, folder)
     seconds = time.perf_counter() - started_s
-    entry = ModelFile(path, form.kind, form.precision, file_sha256(folder / path))
-    write_artifact(replace(described, files=[entry]), folder)
-    connection.send(Written(folder, path, round(seconds, 2), peaks().host_peak_bytes))
+    write_artifact(artifact, folder)
+    connection.send(Written(folder, artifact.files[0].path, round(seconds, 2), peaks().host_peak_bytes))
 
 
-def _write_onnx(subject: Subject, form: Form, folder: Path) -> tuple[Artifact, str]:
-    from export.to_onnx import write_onnx  # noqa: PLC0415 - with torch, in a process of its own
+def _write_onnx(subject: Subject, form: Form, folder: Path) -> Artifact:
+    import torch  # noqa: PLC0415 - in a process of its own
+
+    from export.graph import deployable  # noqa: PLC0415
+    from export.to_onnx import write_onnx  # noqa: PLC0415
     from export.torch_engine import described  # noqa: PLC0415
 
-    segmenter = load_segmenter(subject.target, detect_settings(subject), f"torch-{form.precision}")
-    path = "model.onnx" if form.precision == "float32" else f"model.{form.precision}.onnx"
-    write_onnx(segmenter, folder / path, fixed_rows=form.fixed_rows)
-    return described(Path(subject.target).name, segmenter, {}), path
+    dtype, network = getattr(torch, form.precision), load_weights_of(subject.target)
+    segmenter = deployable(network, detect_settings(subject), dtype, form.lowering)  # type: ignore[arg-type]
+    name = "model.onnx" if form.precision == "float32" else f"model.{form.precision}.onnx"
+    write_onnx(segmenter, folder / name, fixed_rows=form.fixed_rows)
+    return _holding(described(Path(subject.target).name, segmenter, {}), folder, form, name)
 
 
-def _write_int8(source: Path, folder: Path) -> tuple[Artifact, str]:
+def _write_int8(source: Path, folder: Path) -> Artifact:
     from export.quantize import generated_streets, write_int8  # noqa: PLC0415 - needs onnx
 
-    artifact = read_artifact(source)
+    artifact, name = read_artifact(source), "model.int8.onnx"
     pictures = generated_streets(artifact.size_hw, CALIBRATION_PICTURES)
-    write_int8(source / artifact.files[0].path, folder / "model.int8.onnx", pictures)
-    return artifact, "model.int8.onnx"
+    write_int8(source / artifact.files[0].path, folder / name, pictures)
+    return _holding(artifact, folder, Form("onnx", "int8"), name)
+
+
+def _write_plan(form: Form, source: Path, folder: Path) -> Artifact:
+    from export.to_tensorrt import PlanRequest, build_plan  # noqa: PLC0415 - where TensorRT is installed
+
+    artifact, name, batch = read_artifact(source), "model.plan", form.batch
+    request = PlanRequest(form.kind, batch, batch, batch, compute_capability=form.compute_capability or None)  # type: ignore[arg-type]
+    built_for = build_plan(source / artifact.files[0].path, folder / name, request)
+    return _holding(artifact, folder, form, name, built_for)
+
+
+def _holding(
+    artifact: Artifact, folder: Path, form: Form, name: str, built_for: dict[str, str] | None = None
+) -> Artifact:
+    """The artifact with that one file."""
+    entry = ModelFile(name, form.kind, form.precision, file_sha256(folder / name), built_for or {}, form.lowering)
+    return replace(artifact, files=[entry])
