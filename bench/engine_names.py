@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
-import serve.engines
-from scene.artifact import Artifact, Precision
+from scene.artifact import Artifact, ModelFile, Precision
 from scene.errors import ArtifactError, require
-from serve.engines import EngineName, Way, all_ways
+from serve.engines import EngineName, Way, all_ways, why_not_here
 
 TorchName = Literal["torch", "torch-plain", "torch-compile"]
 """``torch`` is the deployed module, ``torch-compile`` the same compiled; ``torch-plain`` is what they gain upon: the
@@ -62,12 +61,9 @@ class NamedEngine:
         if self.is_torch:
             halved = self.precision == "float16" and device == "cpu"
             return f"{self.runtime} in float16 is for GPUs, where --device cuda puts it" if halved else ""
-        missing = serve.engines.why_not(self.runtime)  # type: ignore[arg-type]  # none of torch's
-        if not missing and self.runtime == "openvino" and self.precision == "bfloat16":
-            from serve.engines.openvino_engine import has_bfloat16  # noqa: PLC0415 - where it is installed
-
-            return "" if has_bfloat16() else "this processor does not multiply bfloat16"
-        return missing
+        form = self.form(batch=1)
+        way = Way(self.runtime, self.precision, ModelFile("", form.kind, form.precision, ""))  # type: ignore[arg-type]  # none of torch's
+        return why_not_here(way)
 
 
 def named_engine(name: str) -> NamedEngine:

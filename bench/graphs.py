@@ -95,7 +95,7 @@ def _write(connection: Connection, subject: Subject, form: Form, folder: Path, s
     if source is None:
         artifact = _write_onnx(subject, form, folder)
     elif form.kind == "onnx":
-        artifact = _write_int8(source, folder)
+        artifact = _write_int8(form, source, folder)
     else:
         artifact = _write_plan(form, source, folder)
     seconds = time.perf_counter() - started_s
@@ -117,13 +117,14 @@ def _write_onnx(subject: Subject, form: Form, folder: Path) -> Artifact:
     return _holding(described(Path(subject.target).name, segmenter, {}), folder, form, name)
 
 
-def _write_int8(source: Path, folder: Path) -> Artifact:
-    from export.quantize import generated_streets, write_int8  # noqa: PLC0415 - needs onnx
+def _write_int8(form: Form, source: Path, folder: Path) -> Artifact:
+    from export.calibration import generated_streets  # noqa: PLC0415 - needs onnx
+    from export.quantize import write_int8  # noqa: PLC0415
 
     artifact, name = read_artifact(source), "model.int8.onnx"
     pictures = generated_streets(artifact.size_hw, CALIBRATION_PICTURES)
-    write_int8(source / artifact.files[0].path, folder / name, pictures)
-    return _holding(artifact, folder, Form("onnx", "int8"), name)
+    write_int8(source / artifact.files[0].path, folder / name, pictures, symmetric=form.fixed_rows)
+    return _holding(artifact, folder, form, name)
 
 
 def _write_plan(form: Form, source: Path, folder: Path) -> Artifact:

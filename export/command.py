@@ -1,4 +1,4 @@
-"""``streetmask export``."""
+"""``streetmask export``, and what `streetmask release` asks as well."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,18 +7,16 @@ from typing import Annotated, Literal
 import tyro
 
 from export.publish import Publication, publish
+from export.verification_lines import lines
+from export.verify import Report
 
 
-@dataclass(frozen=True)
-class ExportArguments:
-    """Turn a checkpoint into a model folder: ONNX graph, golden frame, model card; verified before it is written."""
+@dataclass(frozen=True, kw_only=True)
+class BuildArguments:
+    """What is built of a checkpoint, and on what it is verified."""
 
-    checkpoint: Annotated[Path, tyro.conf.Positional]
-    """Checkpoint of `streetmask train`, or published weights."""
-    out: Path
-    """Folder NAME/VERSION to write, such as models/street-nano/1."""
     data: tuple[str, ...] = ()
-    """NAME=COCO.json sets on which the finished model is measured, for its card; the first sets the thresholds."""
+    """NAME=SET: data sets on which the finished model is measured and verified; the first sets the thresholds."""
     summary: str = "YOLACT++ instance segmentation of street scenes."
     """What the model is for, for its card."""
     licence: str = "not stated"
@@ -30,26 +28,57 @@ class ExportArguments:
     preset: str | None = None
     """Network of weights that leave a choice, such as yolact-im700."""
     int8: bool = False
-    """Add a graph whose convolutions compute in eight bits; it runs by default if it loses at most half a point of AP
-    on the first set."""
+    """Add a graph whose convolutions compute in eight bits."""
     calibration: Path | None = None
-    """COCO JSON of pictures like those it will see, for --int8; generated streets without it."""
+    """Data set or folder of pictures like those it will see, for --int8; generated streets without it."""
+    float16: bool = False
+    """Add a graph in half precision, for GPUs."""
+    plan: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Add a plan in half precision: tensorrt or tensorrt-rtx for this machine's GPU, tensorrt-rtx:sm86 for another."""
+    verify_scenes: int | None = None
+    """Verify on so many generated scenes; without it 50, or 6 of a network of more than ten million weights."""
+    verify_pictures: Path | None = None
+    """Folder of pictures without labels to verify on, too."""
+    verify_first: int | None = None
+    """Verify on so many pictures of each data set at most."""
+    allow: bool = False
+    """Publish what breaks a limit all the same; its record says so, and no server takes that precision unasked."""
+
+    def publication(self) -> Publication:
+        """The same, as ``publish`` takes it."""
+        return Publication(
+            summary=self.summary,
+            licence=self.licence,
+            limits=self.limits,
+            accuracy=[named_data(entry) for entry in self.data],
+            preset=self.preset,
+            nms=self.nms,
+            int8=self.int8,
+            calibration=self.calibration,
+            float16=self.float16,
+            plans=self.plan,
+            scenes=self.verify_scenes,
+            pictures=self.verify_pictures,
+            first=self.verify_first,
+            allow=self.allow,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportArguments(BuildArguments):
+    """Turn a checkpoint into a model folder: graphs, golden frame, model card; verified before it is written."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional]
+    """Checkpoint of `streetmask train`, or published weights."""
+    out: Path
+    """Folder NAME/VERSION to write, such as models/street-nano/1."""
 
 
 def export(arguments: ExportArguments) -> None:
     """Publish the checkpoint and say what was verified and measured."""
-    publication = Publication(
-        summary=arguments.summary,
-        licence=arguments.licence,
-        limits=arguments.limits,
-        accuracy=[named_data(entry) for entry in arguments.data],
-        preset=arguments.preset,
-        nms=arguments.nms,
-        int8=arguments.int8,
-        calibration=arguments.calibration,
-    )
-    artifact = publish(arguments.checkpoint, arguments.out, publication)
-    for name, value in {**artifact.verified[0].figures, **artifact.card.figures}.items():
+    artifact = publish(arguments.checkpoint, arguments.out, arguments.publication())
+    print(*lines(Report(artifact.verified)), sep="\n")
+    for name, value in artifact.card.figures.items():
         print(f"  {name}: {value:g}")
     print(f"wrote {arguments.out}")
 

@@ -1,24 +1,37 @@
-"""A checkpoint becomes an artifact: graph, golden frame, measured figures and model card in one folder, or nothing."""
+"""A checkpoint becomes an artifact: graphs, golden frame, verified figures and model card in one folder, or nothing."""
 
 import platform
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 import onnxruntime
 import torch
 
+from export.calibration import calibration_pictures
+from export.golden import GOLDEN_FILE, golden_answer, write_golden
 from export.graph import deployable
+from export.material import Material
+from export.model_files import (
+    FLOAT32_FILE,
+    INT8_FILE,
+    Built,
+    graph_metadata,
+    lowering_of,
+    onnx_file,
+    parse_plan,
+    write_float16,
+    write_plans,
+)
 from export.predictor import EnginePredictor
-from export.quantize import CALIBRATION_PICTURES, generated_streets, write_int8
+from export.quantize import write_int8
 from export.to_onnx import OPSET, write_onnx
-from export.verify import Agreement, compare
-from model.config import YolactConfig
+from export.verify import Report, verify
 from model.detect import DetectSettings, NmsKind
 from model.segmenter import Segmenter
 from model.yolact import Yolact
@@ -28,41 +41,35 @@ from scene.artifact import (
     GoldenFrame,
     ModelCard,
     ModelFile,
-    Verification,
     file_sha256,
     tensor_specs,
     write_artifact,
 )
-from scene.classes import STREET_CLASSES
-from scene.errors import ConfigurationError, DataError, require
-from scene.image import RgbImage, decode_image, network_input
-from scene.instances import MASK_CUT
+from scene.disk import require_room, writing
+from scene.errors import ArtifactError, DataError, require
 from serve.engines import Engine, Way, open_engine
-from serve.models import detections
 from training.checkpoint import load_network, read_progress, save_checkpoint, training_history
 from training.data.location import open_dataset
-from training.data.synthetic import SceneSettings, scene
 from training.evaluate import Evaluation, score_predictions
 from training.predictions import predictions_by_picture, together
 from training.thresholds import DEFAULT_THRESHOLD, best_thresholds
 
-VERIFY_SCENES = 20
-_VERIFY_SEED = 900_000
-_GOLDEN_SEED = 800_000
-_ONNX_FILE, _INT8_FILE, _CHECKPOINT_FILE, _GOLDEN_FILE = "model.onnx", "model.int8.onnx", "checkpoint.pt", "golden.png"
+_CHECKPOINT_FILE = "checkpoint.pt"
 
-LARGEST_LOSS = 0.5
-"""How much box and mask AP, in points, an int8 graph may lose on the first data set and still be the one that runs
-unless another is asked for."""
+Accept = Callable[[Artifact, Report], Artifact]
+"""The last word on what was verified, before it takes its place: raises to refuse, or says more in the manifest."""
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What the exporter cannot know: the prose of the model card, and what the figures are measured on.
+    """What the exporter cannot know: the prose of the model card, what is built, and on what it is measured.
 
-    ``accuracy`` names data sets on which the finished artifact itself is scored; the first one also sets the drawing
-    thresholds. ``preset`` names the network of weights that leave a choice; ``nms`` goes into the graph. ``int8`` adds
-    a graph in eight bits, calibrated on pictures of the data set ``calibration``, without it on generated streets.
+    ``accuracy`` names data sets on which the finished artifact is scored and verified; the first one also sets the
+    drawing thresholds. ``preset`` names the network of weights that leave a choice; ``nms`` goes into the graph.
+    ``int8`` adds a graph in eight bits, calibrated on pictures of the data set or folder ``calibration``, without it on
+    generated streets; ``float16`` one in half precision; ``plans`` a plan for each product named (``parse_plan``).
+    ``scenes``, ``pictures`` and ``first`` are what it is verified on beside the data sets (``Material``). With
+    ``allow`` a file that breaks a limit is published all the same, which its record says.
     """
 
     summary: str
@@ -73,53 +80,112 @@ class Publication:
     nms: NmsKind = "fast"
     int8: bool = False
     calibration: Path | None = None
+    float16: bool = False
+    plans: Sequence[str] = ()
+    scenes: int | None = None
+    pictures: Path | None = None
+    first: int | None = None
+    allow: bool = False
+
+    @property
+    def material(self) -> Material:
+        """What it is verified on."""
+        return Material(self.scenes, self.accuracy, self.pictures, self.first)
 
 
-def publish(checkpoint: Path, out: Path, publication: Publication, say: Callable[[str], None] = print) -> Artifact:
+def publish(
+    checkpoint: Path,
+    out: Path,
+    publication: Publication,
+    say: Callable[[str], None] = print,
+    accept: Accept | None = None,
+) -> Artifact:
     """Export a checkpoint to the folder ``NAME/VERSION``, verify it against torch, and describe it.
 
     Everything is made in a folder beside it, which takes its place at the end: a failure leaves what was there. Raises
-    ``ArtifactError`` when the graph answers otherwise than torch, ``DataError`` for a bad checkpoint, path or data set.
+    ``ArtifactError`` where a file breaks a limit of its precision, ``DataError`` for a bad checkpoint, path or data set
+    and for a disk without room.
     """
     name, number = _name_and_version(out)
-    require(
-        "nms", publication.nms != "traditional", "fast or cross-class: no graph holds a greedy loop", publication.nms
-    )
-    network, settings = load_network(checkpoint, publication.preset), DetectSettings(nms=publication.nms)
-    calibration = _calibration_pictures(network.config, publication) if publication.int8 else []
-    segmenter = deployable(network, settings)
-    draft_folder = out.with_name(out.name + ".partial")
-    shutil.rmtree(draft_folder, ignore_errors=True)
-    draft_folder.mkdir(parents=True)
-    say("writing the graph")
-    write_onnx(segmenter, draft_folder / _ONNX_FILE)
-    artifact = _draft(segmenter, checkpoint, draft_folder, (name, number), publication)
-    engine = open_engine(draft_folder, artifact, Way("onnxruntime", "float32", artifact.files[0]), threads=2)
-    _write_golden(artifact, draft_folder)
-    artifact = replace(artifact, golden=_golden(engine, draft_folder))
-    say(f"comparing with torch on {VERIFY_SCENES} scenes")
-    agreement = verify_on_scenes(Segmenter(network, settings).eval(), draft_folder, artifact)
-    agreement.require()
-    verified = {key: float(value) for key, value in asdict(agreement).items()}
-    artifact = replace(artifact, verified=[Verification(_ONNX_FILE, "onnxruntime", "float32", verified)])
-    artifact = _measured(artifact, engine, publication, say)
-    if calibration:
-        say(f"writing the graph in eight bits, calibrated on {len(calibration)} pictures")
-        artifact = _with_int8(artifact, draft_folder, calibration, publication, say)
-    artifact = replace(
-        artifact, files=[*artifact.files, _weights(network, checkpoint, draft_folder, artifact.thresholds)]
-    )
-    write_artifact(artifact, draft_folder)
-    shutil.rmtree(out, ignore_errors=True)
-    draft_folder.rename(out)
+    nms, material = publication.nms, publication.material
+    require("nms", nms != "traditional", "fast or cross-class: no graph holds a greedy loop", nms)
+    for plan in publication.plans:
+        parse_plan(plan)
+    with _draft(out) as folder:
+        artifact, built = _files(checkpoint, folder, (name, number), publication, say)
+        report = verify(folder, artifact, material, say=say, stand_ins=built.stand_ins)
+        if report.forbidding and not publication.allow:
+            raise ArtifactError(
+                f"{'; '.join(report.forbidding)}; nothing was written; --allow publishes it all the same and records it"
+            )
+        for path in built.scaffold:
+            path.unlink()
+        artifact = replace(artifact, verified=report.verified)
+        artifact = accept(artifact, report) if accept is not None else artifact
+        write_artifact(artifact, folder)
     return artifact
 
 
-def verify_on_scenes(segmenter: Segmenter, folder: Path, artifact: Artifact) -> Agreement:
-    """Compare torch and engine on generated scenes that no training set holds."""
-    settings = SceneSettings(height=512, width=1024)
-    pictures = [scene(_VERIFY_SEED + index, settings).image for index in range(VERIFY_SCENES)]
-    return compare(segmenter, folder, artifact, pictures)
+@contextmanager
+def _draft(out: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of ``out`` if all goes well, and is gone if anything does not."""
+    folder, old = out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.old")
+    for left_behind in (folder, old):
+        shutil.rmtree(left_behind, ignore_errors=True)
+    try:
+        with writing(out):
+            folder.mkdir(parents=True)
+            yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if out.exists():
+        out.rename(old)
+    folder.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _files(
+    checkpoint: Path,
+    folder: Path,
+    identity: tuple[str, int],
+    publication: Publication,
+    say: Callable[[str], None],
+) -> tuple[Artifact, Built]:
+    """Every file but the manifest, and the manifest without what verification adds."""
+    network, settings = load_network(checkpoint, publication.preset), DetectSettings(nms=publication.nms)
+    require_room(folder, _size_bytes(network, publication), "the model folder")
+    config = network.config
+    calibration = (
+        calibration_pictures(config.size_hw, config.class_names, publication.calibration) if publication.int8 else []
+    )
+    say("writing the graph")
+    segmenter = deployable(network, settings)
+    write_onnx(segmenter, folder / FLOAT32_FILE)
+    artifact = _manifest(segmenter, checkpoint, identity, publication)
+    engine = open_engine(folder, artifact, Way("onnxruntime", "float32", artifact.files[0]), threads=2)
+    write_golden(artifact, folder)
+    artifact = _measured(replace(artifact, golden=golden_answer(engine, folder)), engine, publication, say)
+    metadata = graph_metadata(artifact)
+    files = [onnx_file(folder, FLOAT32_FILE, "float32", metadata, lowering_of(network))]
+    if calibration:
+        say(f"writing the graph in eight bits, calibrated on {len(calibration)} pictures")
+        quantisation = write_int8(folder / FLOAT32_FILE, folder / INT8_FILE, calibration)
+        artifact = replace(artifact, quantisation=quantisation)
+        files.append(onnx_file(folder, INT8_FILE, "int8", metadata, lowering_of(network)))
+    if publication.float16:
+        say("writing the graph in half precision")
+        files.append(write_float16(network, settings, folder, metadata))
+    built = write_plans(network, settings, folder, [parse_plan(plan) for plan in publication.plans], say)
+    weights = _weights(network, checkpoint, folder, artifact.thresholds)
+    return replace(artifact, files=[*files, *built.files, weights]), built
+
+
+def _size_bytes(network: Yolact, publication: Publication) -> int:
+    """About what the folder will take: each graph holds its weights, and whatever else it has is small beside them."""
+    weights = 4 * sum(parameter.numel() for parameter in network.parameters())
+    halves = len(publication.plans) + len(set(publication.plans)) + publication.float16
+    return 2 * weights + weights * publication.int8 // 4 + weights * halves // 2
 
 
 def _name_and_version(out: Path) -> tuple[str, int]:
@@ -128,9 +194,7 @@ def _name_and_version(out: Path) -> tuple[str, int]:
     return out.resolve().parent.name, int(out.name)
 
 
-def _draft(
-    segmenter: Segmenter, checkpoint: Path, folder: Path, identity: tuple[str, int], publication: Publication
-) -> Artifact:
+def _manifest(segmenter: Segmenter, checkpoint: Path, identity: tuple[str, int], publication: Publication) -> Artifact:
     """The manifest as far as it is known before anything ran."""
     config, rows = segmenter.network.config, segmenter.settings.rows
     return Artifact(
@@ -144,8 +208,8 @@ def _draft(
         mask_size_hw=segmenter.mask_size_hw,
         thresholds=[DEFAULT_THRESHOLD] * config.class_count,
         tensors=tensor_specs(config.size_hw, rows, segmenter.mask_size_hw),
-        files=[ModelFile(_ONNX_FILE, "onnx", "float32", file_sha256(folder / _ONNX_FILE))],
-        golden=GoldenFrame(_GOLDEN_FILE, [], [], [], []),
+        files=[ModelFile(FLOAT32_FILE, "onnx", "float32", "")],
+        golden=GoldenFrame(GOLDEN_FILE, [], [], [], []),
         card=ModelCard(
             summary=publication.summary,
             training_data=training_history(read_progress(checkpoint)),
@@ -178,26 +242,6 @@ def _tools() -> dict[str, str]:
     }
 
 
-def _write_golden(artifact: Artifact, folder: Path) -> None:
-    """Write a generated scene at the network's size into the folder."""
-    picture = network_input(scene(_GOLDEN_SEED, SceneSettings(height=512, width=1024)).image, artifact.size_hw)
-    path = folder / _GOLDEN_FILE
-    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
-        raise DataError(f"cannot write {path}")
-
-
-def _golden(engine: Engine, folder: Path) -> GoldenFrame:
-    """What the engine answers to the folder's golden frame."""
-    rows = detections(engine.run(decode_image((folder / _GOLDEN_FILE).read_bytes())[None]))
-    return GoldenFrame(
-        path=_GOLDEN_FILE,
-        classes=rows.classes.tolist(),
-        scores=[round(float(score), 5) for score in rows.scores],
-        boxes_xyxy=[[round(float(side), 5) for side in box] for box in rows.boxes_xyxy],
-        mask_pixels=(rows.masks >= MASK_CUT).sum(axis=(1, 2)).astype(int).tolist(),
-    )
-
-
 def _measured(artifact: Artifact, engine: Engine, publication: Publication, say: Callable[[str], None]) -> Artifact:
     """Score the finished engine on each data set; the first also sets the thresholds."""
     figures: dict[str, float] = {}
@@ -223,39 +267,3 @@ def _figures(name: str, result: Evaluation) -> dict[str, float]:
         f"{name}: mask AP": round(100 * result.mask.ap, 2),
         f"{name}: mask AP50": round(100 * result.mask.ap50, 2),
     }
-
-
-def _calibration_pictures(config: YolactConfig, publication: Publication) -> list[RgbImage]:
-    """Frames at the network's input size: the first of the data set, evenly spread, or generated streets."""
-    if publication.calibration is not None:
-        dataset = open_dataset(publication.calibration, class_names=config.class_names)
-        chosen = np.unique(np.linspace(0, len(dataset) - 1, CALIBRATION_PICTURES).round().astype(int))
-        return [network_input(dataset.picture(index), config.size_hw) for index in chosen.tolist()]
-    if not set(config.class_names) & set(STREET_CLASSES):
-        raise ConfigurationError("calibration", "expected a COCO JSON of pictures such as it will see, none came")
-    return generated_streets(config.size_hw)
-
-
-def _with_int8(
-    artifact: Artifact,
-    folder: Path,
-    calibration: list[RgbImage],
-    publication: Publication,
-    say: Callable[[str], None],
-) -> Artifact:
-    """The artifact with an int8 file, which comes first where it keeps the float32 file's accuracy."""
-    path = write_int8(folder / _ONNX_FILE, folder / _INT8_FILE, calibration)
-    entry = ModelFile(_INT8_FILE, "onnx", "int8", file_sha256(path))
-    engine = open_engine(folder, artifact, Way("onnxruntime", "int8", entry), threads=2)
-    golden = _golden(engine, folder)
-    measured = _measured(artifact, engine, publication, say).card.figures
-    figures = artifact.card.figures | {f"{key} (int8)": value for key, value in measured.items() if "AP" in key}
-    files = [entry, *artifact.files] if keeps_accuracy(figures, publication) else [*artifact.files, entry]
-    verified = [*artifact.verified, Verification(_INT8_FILE, "onnxruntime", "int8", {}, golden)]
-    return replace(artifact, files=files, verified=verified, card=replace(artifact.card, figures=figures))
-
-
-def keeps_accuracy(figures: dict[str, float], publication: Publication) -> bool:
-    """Whether int8 was measured, and lost at most ``LARGEST_LOSS`` of box and mask AP on the first data set."""
-    names = [f"{name}: {kind} AP" for name, _ in publication.accuracy[:1] for kind in ("box", "mask")]
-    return bool(names) and all(figures[name] - figures[f"{name} (int8)"] <= LARGEST_LOSS for name in names)

@@ -1,135 +1,94 @@
-"""A graph's convolutions in eight bits, as explicit quantise and dequantise nodes (Jacob et al. 2018, section 2).
+"""A graph's network in eight bits, but for the layers that mind it most."""
 
-Activations are uint8 with a zero point, weights int8 per output channel (Krishnamoorthi 2018, section 3): the pair that
-ONNX Runtime's kernels multiply fastest on a CPU. Decoding, suppression, masks and rescoring stay float32.
-"""
-
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
+from onnxruntime.quantization.calibrate import TensorsData
 
-from scene.image import RgbImage, network_input
-from training.data.synthetic import SceneSettings, scene
+from export.eight_bits import carriers, in_eight_bits
+from export.network_part import NetworkPart, layers_of, network_part
+from export.ranges import RangeMethod, value_ranges
+from export.sensitivity import SENSITIVITY_PICTURES, cut, layer_errors
+from scene.artifact import LayerSensitivity, Quantisation
+from scene.errors import require
 
-CALIBRATION_PICTURES = 64
-"""So many show the ranges of the values."""
+ERROR_BUDGET = 0.06
+"""Error of the raw outputs that all layers in eight bits may sum up to."""
 
-_SEED = 700_000
+_RESCORING = "maskiou_net."
 
-_QUANTISED = ("Conv", "Relu", "Add", "Resize")
-"""What runs in eight bits; deformable convolutions and all others do not. A pooling would: at a third of the speed."""
+_LARGE_WEIGHT = 2**14
+"""Numbers. A layer of the rescoring network with more of them has many channels and a small map, so that reading its
+weight anew each time costs nothing."""
 
-_BEHIND_THE_NETWORK = ("Softmax", "Exp", "TopK")
-"""The first of these ends the network: what follows decodes its answer."""
-
-_FINE = ("backbone.layers.0.", "bbox_layer.weight", "conv_offset_mask.weight")
-"""Weights of convolutions that stay float32: the first stage, whose rounding weighs most (half of the error of the
-class logits came from it), and those whose answers are places, of which 256 levels are too few."""
-
-_PERCENTILE = 99.999
-"""Of each activation's values this share must lie within its range: with the few beyond it all others become coarser
-(the error of the class logits was 6.1 % of their deviation with the whole range, 4.2 % so)."""
-
-_PICTURES_AT_ONCE = 4
-"""Every activation of so many is held in memory."""
-
-_ERRORS_ONLY, _WARNINGS = 3, 2
+_COLOURS = 3
 
 
-class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
-    def __init__(self, pictures: Sequence[NDArray[np.uint8]]) -> None:
-        self._pictures = pictures
-        self._left = iter(pictures)
-
-    def __len__(self) -> int:
-        return len(self._pictures)
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        """The library asks for a part of the pictures at a time."""
-        self._left = iter(self._pictures[start_index:end_index])
-
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        """The next picture as the graph's input, or None after the last."""
-        picture = next(self._left, None)
-        return None if picture is None else {"image": picture[None]}
-
-
-def generated_streets(size_hw: tuple[int, int], count: int = CALIBRATION_PICTURES) -> list[RgbImage]:
-    """Generated street scenes that no training set holds, at the network's (height, width), to calibrate on."""
-    settings = SceneSettings(height=512, width=1024)
-    return [network_input(scene(number, settings).image, size_hw) for number in range(_SEED, _SEED + count)]
-
-
-def write_int8(graph: Path, path: Path, pictures: Sequence[NDArray[np.uint8]]) -> Path:
-    """Write the float32 graph of the contract with its convolutions in eight bits; inputs and outputs stay as they are.
+def write_int8(
+    graph: Path,
+    path: Path,
+    pictures: Sequence[NDArray[np.uint8]],
+    ranges: RangeMethod = "percentile",
+    symmetric: bool = False,
+    budget: float = ERROR_BUDGET,
+    known: Quantisation | None = None,
+) -> Quantisation:
+    """Write the float graph of the contract with its network in eight bits, and answer how that came about.
 
     ``pictures`` uint8 RGB [H, W, 3] of the network's input size, one at least, show which values occur; they should
-    look like what the network will see. The first convolution stays float32: eight-bit kernels are slower with its
-    three channels.
+    look like what the network will see. Every layer's error is measured (``export.sensitivity``) and the fewest layers
+    are kept as they were that the others together keep ``budget``; with ``known``, of the same network's other graph,
+    its layers are kept and nothing is measured. Inputs and outputs stay as they are.
+
+    Uint8 activations with a zero point for ONNX Runtime and OpenVINO, on a CPU, or all ``symmetric``, rounded before
+    convolutions alone and with float biases, for TensorRT, which takes a graph of fixed rows without ``DeformConv``.
+
+    Kept whatever the table says: the convolution that reads the picture, of whose three channels eight-bit kernels make
+    poor use, and what follows the raw outputs. Deformable convolutions compute in float32 in every engine, so that only
+    their weights, and the large ones of the rescoring, are stored in eight bits.
+    Raises ``ConfigurationError`` without a picture, ``ArtifactError`` for a graph that is none of ours.
     """
-    kept = _kept(onnx.load(graph, load_external_data=False).graph)
-    whole_parts = -(-len(pictures) // _PICTURES_AT_ONCE) * _PICTURES_AT_ONCE
-    pictures = [pictures[index % len(pictures)] for index in range(whole_parts)]
-    with _quiet():
-        quantize_static(
-            graph,
-            path,
-            _Pictures(pictures),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            op_types_to_quantize=list(_QUANTISED),
-            nodes_to_exclude=kept,
-            calibrate_method=CalibrationMethod.Percentile,
-            extra_options={
-                "ActivationSymmetric": False,
-                "CalibPercentile": _PERCENTILE,
-                "CalibStridedMinMax": _PICTURES_AT_ONCE,  # heeded by every method, whatever its name
-            },
-        )
-    onnx.checker.check_model(path, full_check=True)
-    return path
+    require("pictures", len(pictures) > 0, "pictures to calibrate on", [])
+    model = onnx.shape_inference.infer_shapes(onnx.load(graph))
+    network = network_part(model)
+    found = value_ranges(network, pictures, ranges, symmetric)
+    table = known.layers if known else _measured(network, found, pictures, budget, symmetric)
+    written = _quantised(model, network, found, {each.layer for each in table if each.kept}, symmetric)
+    onnx.checker.check_model(written, full_check=True)
+    onnx.save(written, path)
+    return Quantisation(len(pictures), ranges, table)
 
 
-def _kept(graph: onnx.GraphProto) -> list[str]:
-    """Names of the nodes that stay float32: the first convolution with what prepares its input, the fine ones, and what
-    decodes. Nodes are stored in an order in which they can run."""
-    first = next(index for index, node in enumerate(graph.node) if node.op_type == "Conv")
-    kept = [node.name for node in graph.node[: first + 1]]
-    tensors: set[str] = set()
-    for node in graph.node:
-        if node.op_type in _BEHIND_THE_NETWORK or tensors.intersection(node.input):
-            tensors.update(node.output)
-            kept.append(node.name)
-        elif any(part in name for name in node.input for part in _FINE):
-            kept.append(node.name)
-    return kept
+def _measured(
+    network: NetworkPart, ranges: TensorsData, pictures: Sequence[NDArray[np.uint8]], budget: float, symmetric: bool
+) -> list[LayerSensitivity]:
+    step = max(1, len(pictures) // SENSITIVITY_PICTURES)
+    errors = layer_errors(network, ranges, pictures[::step][:SENSITIVITY_PICTURES], symmetric)
+    return cut(errors, budget, fixed=_reads_colours(network))
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The library prints its progress and advises a preparation that the exporter has done."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
-    try:
-        with redirect_stdout(None):
-            yield
-    finally:
-        onnxruntime.set_default_logger_severity(_WARNINGS)
-        logger.setLevel(level)
+def _reads_colours(network: NetworkPart) -> set[str]:
+    weights = {each.name: each.dims for each in network.model.graph.initializer}
+    return {name for name, nodes in network.layers.items() if list(weights[nodes[0].input[1]])[1] == _COLOURS}
+
+
+def _quantised(
+    model: onnx.ModelProto, network: NetworkPart, ranges: TensorsData, kept: Collection[str], symmetric: bool
+) -> onnx.ModelProto:
+    """The whole graph; what it names as the network's part names it, it has itself."""
+    chosen = [node for name, nodes in network.layers.items() if name not in kept for node in nodes]
+    convolutions = {node.name for node in chosen if node.op_type == "Conv"}
+    if symmetric:
+        return in_eight_bits(model, ranges, convolutions, symmetric=True, lone=True)
+    nodes = convolutions.union(carriers(network.model.graph, convolutions))
+    weights = {node.input[1] for node in chosen if node.op_type == "DeformConv"} | set(_large_rescoring(model.graph))
+    return in_eight_bits(model, ranges, nodes, weights)
+
+
+def _large_rescoring(graph: onnx.GraphProto) -> Iterable[str]:
+    sizes = {each.name: int(np.prod(each.dims)) for each in graph.initializer}
+    names = (nodes[0].input[1] for name, nodes in layers_of(graph).items() if name.startswith(_RESCORING))
+    return (name for name in names if sizes[name] >= _LARGE_WEIGHT)

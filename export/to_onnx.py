@@ -16,8 +16,8 @@ from model.segmenter import Segmenter
 from scene.artifact import OUTPUTS, SCORE_THRESHOLD
 
 OPSET = 21
-"""The newest opset for which ONNX Runtime has every operator of the graph on CUDA: the ``MaxPool`` of 22 it would compute
-on the CPU, and then make no CUDA graph. ``DeformConv`` needs 19 at least."""
+"""The newest opset for which ONNX Runtime has every operator of the graph on CUDA: a ``MaxPool`` of 22 it computes on
+the CPU, and then makes no CUDA graph. ``DeformConv`` needs 19 at least."""
 
 _THRESHOLD = np.float32(0)
 

@@ -143,10 +143,14 @@ def _open_parser(product: Product) -> _Parsed:
     library, log = load_library(product), library_log(product)
     log.clear()
     builder = library.Builder(log)
-    # TensorRT 10 asks for strong types; to 11 they are the only kind, and the flag may go.
-    typed = library.NetworkDefinitionCreationFlag.__members__.get("STRONGLY_TYPED")
-    network = builder.create_network(0 if typed is None else 1 << int(typed))
+    network = builder.create_network(_strong_types(library))
     return _Parsed(builder, network, library.OnnxParser(network, log))
+
+
+def _strong_types(library: Any) -> int:
+    """TensorRT 10 asks for the flag; to 11 types are always strong, and the flag may be gone."""
+    flag = getattr(getattr(library, "NetworkDefinitionCreationFlag", None), "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
 
 
 def _parse(graph: Path, product: Product) -> _Parsed:
@@ -191,10 +195,13 @@ def _configured(parsed: _Parsed, graph: Path, request: PlanRequest) -> Any:
     config.set_memory_pool_limit(library.MemoryPoolType.WORKSPACE, request.workspace_mib * _MIB)
     profile = parsed.builder.create_optimization_profile()
     batches = (request.smallest_batch, request.best_batch, request.largest_batch)
-    frame = tuple(parsed.network.get_input(0).shape)[1:]
-    profile.set_shape(_IMAGE, *((batch, *frame) for batch in batches))
-    if config.add_optimization_profile(profile) < 0:
-        raise ArtifactError(f"{graph}: its batch is fixed, where {batches[0]} to {batches[2]} are asked for")
+    batch, *frame = parsed.network.get_input(0).shape
+    if batch >= 0:
+        raise ArtifactError(
+            f"{graph} takes batches of {batch} alone, where an open batch was expected; export it again"
+        )
+    profile.set_shape(_IMAGE, *((size, *frame) for size in batches))
+    config.add_optimization_profile(profile)
     if request.product == "tensorrt-rtx":
         wanted = request.compute_capability
         config.set_flag(library.BuilderFlag.REQUIRE_USER_ALLOCATION)  # a CUDA graph cannot hold an allocation

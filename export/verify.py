@@ -1,143 +1,338 @@
-"""Whether an engine still answers what torch answers: the same detections, compared as sets where scores tie."""
+"""Whether every engine and precision that an artifact can run in here answers as torch's deployed graph does."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
+from export.agreement import Agreement, compare_detections, summarise
+from export.golden import golden_answer
+from export.graph import deployed
+from export.limits import LIMITS, ApPair, LabelledAp, judge
+from export.material import Material, PictureSet, picture_sets, scored_set
+from export.parity import COMPARED, Parity, compare_drawn, total
+from export.predictor import EnginePredictor, Predictor
 from model.detect import DetectSettings
-from model.segmenter import Segmenter
-from scene.artifact import Artifact
-from scene.errors import ArtifactError
-from scene.image import RgbImage, network_input
+from model.segmenter import TorchPredictor
+from model.yolact import Yolact
+from scene.artifact import Artifact, GoldenFrame, ModelFile, Verification
+from scene.disk import writing
+from scene.errors import ArtifactError, ConfigurationError
+from scene.image import RgbImage
 from scene.instances import Detections
-from serve.engines import Engine, open_engine, ways
-from serve.models import detections
+from serve.engines import EngineName, Way, all_ways, open_engine, why_not_here
+from serve.engines.contract import first_line
+from training.checkpoint import load_network
+from training.evaluate import Evaluation, score_predictions
+from training.predictions import predictions_by_picture, together
 
-SCORE_TOLERANCE = 1e-4
-BOX_TOLERANCE = 1e-4
-MASK_TOLERANCE = 1
+SMALL_SCENES, LARGE_SCENES = 50, 6
+"""Scenes on which a small network is verified, and a large one, of which torch answers one a second on two cores."""
+
+_SMALL = 10_000_000
+"""Parameters of a small network."""
+
+_CPU_REMARK = "computed on the CPU, which widens every number of float16; a GPU rounds otherwise"
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """The largest differences over all pictures. ``boxes`` in shares of the frame, ``masks`` in levels of 255;
-    ``unmatched`` counts detections that one side has and the other lacks, without those that score no more than the
-    threshold or lost a tie for the last of the rows; ``cropped_otherwise`` those whose boxes agree but lie on either
-    side of a mask's row or column, by rounding: their masks and mask scores are not compared."""
+class Subject:
+    """What is verified: how it runs here, and what its record says ran, which is another thing where a plan's graph
+    stands in for it."""
 
-    pictures: int
-    detections: int
-    unmatched: int
-    scores: float
-    mask_scores: float
-    boxes: float
-    masks: int
-    cropped_otherwise: int = 0
-
-    def require(self) -> None:
-        """Raise ``ArtifactError`` where a difference exceeds scores 1e-4, boxes 1e-4, masks one level."""
-        worst = max(self.scores, self.mask_scores)
-        if self.cropped_otherwise > 2 + self.detections // 100:
-            raise ArtifactError(
-                f"{self.cropped_otherwise} of {self.detections} masks end at another row or column than torch's, which "
-                "rounding alone does not explain; nothing was written"
-            )
-        if self.unmatched or worst > SCORE_TOLERANCE or self.boxes > BOX_TOLERANCE or self.masks > MASK_TOLERANCE:
-            raise ArtifactError(
-                f"the exported graph does not answer as torch does on {self.pictures} pictures: {self.unmatched} of "
-                f"{self.detections} detections have no partner; scores differ by {worst:.1e} ({SCORE_TOLERANCE:.0e} "
-                f"allowed), boxes by {self.boxes:.1e} ({BOX_TOLERANCE:.0e}), masks by {self.masks} levels "
-                f"({MASK_TOLERANCE}); nothing was written"
-            )
+    runs: Way
+    recorded: Way
+    remark: str = ""
 
 
-def compare(segmenter: Segmenter, folder: Path, artifact: Artifact, pictures: list[RgbImage]) -> Agreement:
-    """Ask torch and the artifact's float32 file about the same pictures, RGB uint8 [H, W, 3] of any size."""
-    engine = open_engine(folder, artifact, ways(artifact, "onnxruntime", "float32")[0], threads=2)
-    batches = [network_input(picture, artifact.size_hw)[None] for picture in pictures]
-    pairs = [(_ask_torch(segmenter, batch), _ask_engine(engine, batch)) for batch in batches]
-    return summarise([compare_detections(ours, theirs, segmenter.settings) for ours, theirs in pairs])
+@dataclass(frozen=True)
+class Report:
+    """What ``verify`` found. ``scored_on`` names the set of the AP figures, empty without labels, and
+    ``scored_pictures`` says how many pictures of it; ``absent`` says of each way that cannot run here why."""
+
+    verified: list[Verification]
+    absent: dict[str, str] = field(default_factory=dict)
+    scored_on: str = ""
+    scored_pictures: int = 0
+
+    @property
+    def beyond(self) -> list[str]:
+        """Every broken limit, with the file and the engine that broke it."""
+        return [sentence for each in self.verified for sentence in _broken(each)]
+
+    @property
+    def forbidding(self) -> list[str]:
+        """Those of them that forbid to publish a file. bfloat16 is not a file's precision but an engine's, which nobody
+        asked for: where it breaks a limit, no server takes it, and the file is as good as before."""
+        return [sentence for each in self.verified if each.precision != "bfloat16" for sentence in _broken(each)]
 
 
-def compare_detections(ours: Detections, theirs: Detections, settings: DetectSettings) -> Agreement:
-    """One picture: each of our rows against the row of theirs with the same class and the nearest box and score."""
-    partners = [_partner(ours, row, theirs) for row in range(len(ours))]
-    rows = [(row, partner) for row, partner in enumerate(partners) if partner is not None]
-    mine, others = (np.array([pair[side] for pair in rows], np.int64) for side in (0, 1))
-    excused = _excused_score(ours, theirs, settings)
-    same = _cropped_alike(ours.boxes_xyxy[mine], theirs.boxes_xyxy[others], ours.masks.shape[1:])
-    return Agreement(
-        pictures=1,
-        detections=len(ours),
-        unmatched=max(_lost(ours, mine, others, excused), _lost(theirs, others, others, excused)),
-        scores=_largest(ours.scores[mine], theirs.scores[others]),
-        mask_scores=_largest(ours.mask_scores[mine[same]], theirs.mask_scores[others[same]]),
-        boxes=_largest(ours.boxes_xyxy[mine], theirs.boxes_xyxy[others]),
-        masks=int(_largest(ours.masks[mine[same]].astype(np.int16), theirs.masks[others[same]].astype(np.int16))),
-        cropped_otherwise=int((~same).sum()),
+def _broken(record: Verification) -> list[str]:
+    return [f"{record.file} on {record.engine} in {record.precision}: {sentence}" for sentence in record.beyond]
+
+
+def verify(
+    folder: Path,
+    artifact: Artifact,
+    material: Material,
+    engines: Sequence[EngineName] = (),
+    threads: int = 2,
+    say: Callable[[str], None] = print,
+    stand_ins: Sequence[Subject] = (),
+) -> Report:
+    """Ask torch and every file, engine and precision that runs here about the same pictures.
+
+    Torch answers from the folder's own ``checkpoint.pt``, not from a graph. ``engines`` leave fewer ways, all without
+    them; ``stand_ins`` are verified beside the artifact's own. Nothing in the folder is changed. Raises
+    ``ArtifactError`` for a folder without its checkpoint, ``ConfigurationError`` where nothing runs here, ``DataError``
+    for pictures that cannot be read; what breaks a limit is in the report.
+    """
+    subjects, absent = subjects_here(artifact, engines)
+    if not subjects and not stand_ins:
+        raise ConfigurationError("engines", f"expected one that can run here, but none can: {_reasons(absent)}")
+    with TemporaryDirectory(prefix="streetmask-verify-") as scratch, writing(Path(scratch)):
+        reference = _Reference.ask(folder, artifact, material, Path(scratch), say)
+        verified, done = list[Verification](), list[Way]()
+        for subject in (*subjects, *stand_ins):
+            if subject.recorded in done:
+                continue
+            say(f"verifying {subject.recorded.file.path} on {subject.recorded.name}")
+            found = _verified(subject, folder, artifact, reference, threads)
+            if isinstance(found, str):
+                absent[_label(subject.recorded)] = found
+            else:
+                done.append(subject.recorded)
+                verified.append(found)
+    scored = reference.scored
+    return Report(verified, absent, scored.name if scored else "", len(scored.pictures) if scored else 0)
+
+
+def subjects_here(artifact: Artifact, engines: Sequence[EngineName] = ()) -> tuple[list[Subject], dict[str, str]]:
+    """What can be verified here, float32 first, and of all other ways why not. A float16 graph runs on the CPU, too."""
+    ways = [way for way in all_ways(artifact) if not engines or way.engine in engines]
+    ways.sort(key=lambda way: (list(LIMITS).index(way.precision), way.engine != "onnxruntime"))
+    absent = {_label(way): why_not_here(way) for way in ways}
+    here = [Subject(way, way) for way in ways if not absent[_label(way)]]
+    graphs = [file for file in artifact.files if (file.engine, file.precision) == ("onnx", "float16")]
+    if not engines or "onnxruntime" in engines:
+        here += [Subject(way, way, _CPU_REMARK) for way in (Way("onnxruntime", "float16", file) for file in graphs)]
+    return here, {way: reason for way, reason in absent.items() if reason}
+
+
+def _reasons(absent: Mapping[str, str]) -> str:
+    return "; ".join(f"{way}: {reason}" for way, reason in absent.items()) or "the artifact has no file for them"
+
+
+def stand_in(graph: str, plan: ModelFile, engine: EngineName) -> Subject:
+    """The graph in the folder that a plan was built from, for a plan that cannot run on this machine."""
+    runs = Way("onnxruntime", plan.precision, ModelFile(graph, "onnx", plan.precision, ""))
+    remark = "ONNX Runtime computed the graph that the plan was built from, on the CPU: the plan cannot run here"
+    return Subject(runs, Way(engine, plan.precision, plan), remark)
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """Torch's answers to every picture, kept on the disk: only one network is held in memory at a time."""
+
+    sets: list[PictureSet]
+    scored: PictureSet | None
+    evaluation: Evaluation | None
+    settings: DetectSettings
+    answers: Path
+
+    @classmethod
+    def ask(
+        cls, folder: Path, artifact: Artifact, material: Material, scratch: Path, say: Callable[[str], None]
+    ) -> "_Reference":
+        """Go through all pictures once."""
+        network, settings = _own_network(folder, artifact), detect_settings(artifact)
+        small = sum(parameter.numel() for parameter in network.parameters()) < _SMALL
+        scenes = SMALL_SCENES if small else LARGE_SCENES
+        sets = picture_sets(material, tuple(artifact.class_names), scenes, scratch)
+        say(f"asking torch about {_count(sets)} pictures")
+        numbers = iter(range(_count(sets)))
+
+        def keep(_: PictureSet, found: Detections) -> None:
+            np.savez_compressed(scratch / f"{next(numbers)}.npz", **found.__dict__)
+
+        scored = scored_set(sets)
+        evaluation = _go_through(sets, scored, TorchPredictor(deployed(network, settings)), keep)
+        return cls(sets, scored, evaluation, settings, scratch)
+
+    def kept(self) -> Iterator[Detections]:
+        """The answers in the order of the pictures."""
+        for number in range(_count(self.sets)):
+            with np.load(self.answers / f"{number}.npz") as rows:
+                yield Detections(**rows)
+
+
+def _count(sets: Sequence[PictureSet]) -> int:
+    return sum(len(each.pictures) for each in sets)
+
+
+def _own_network(folder: Path, artifact: Artifact) -> Yolact:
+    """The network of the folder's checkpoint; ``ArtifactError`` unless it is the manifest's."""
+    checkpoint = folder / "checkpoint.pt"
+    if not checkpoint.is_file():
+        raise ArtifactError(f"{checkpoint} is missing, which torch would answer from; export the checkpoint again")
+    network = load_network(checkpoint)
+    own, named = list(network.config.class_names), artifact.class_names
+    if own != named:
+        raise ArtifactError(
+            f"{checkpoint} knows {len(own)} classes, {', '.join(own)}, but the manifest names {len(named)}, "
+            f"{', '.join(named)}; export the checkpoint again"
+        )
+    return network
+
+
+def detect_settings(artifact: Artifact) -> DetectSettings:
+    """How the artifact's graph suppresses: its number of rows tells, as no two kinds of suppression share one."""
+    kinds = (DetectSettings(nms="fast"), DetectSettings(nms="cross-class"))
+    settings = next((each for each in kinds if each.rows == artifact.max_detections), None)
+    if settings is None:
+        raise ArtifactError(
+            f"{artifact.name} version {artifact.version} has {artifact.max_detections} rows, "
+            f"expected {' or '.join(str(each.rows) for each in kinds)}; export the checkpoint again"
+        )
+    return settings
+
+
+def _label(way: Way) -> str:
+    return f"{way.file.path} on {way.name}"
+
+
+def _verified(
+    subject: Subject, folder: Path, artifact: Artifact, reference: _Reference, threads: int
+) -> Verification | str:
+    """One record. A graph that cannot be loaded or run has no figures, and that sentence as the limit that it breaks;
+    of a plan that this GPU does not take, the sentence alone."""
+    try:
+        with _failing(subject.runs):
+            engine = open_engine(folder, artifact, subject.runs, threads)
+            golden = golden_answer(engine, folder)
+            predict = EnginePredictor(engine, artifact.size_hw)
+            return _record(subject, golden, *_compared(subject.runs, predict, artifact, reference), reference)
+    except ArtifactError as error:
+        if subject.runs.file.built_for:
+            return str(error)
+        return replace(_record_of(subject), beyond=[str(error)], judged=False)
+
+
+def _record_of(subject: Subject) -> Verification:
+    recorded = subject.recorded
+    remarks = [subject.remark] if subject.remark else []
+    return Verification(recorded.file.path, recorded.engine, recorded.precision, {}, remarks=remarks)
+
+
+def _record(
+    subject: Subject,
+    golden: GoldenFrame,
+    parity: Parity,
+    agreement: Agreement | None,
+    evaluation: Evaluation | None,
+    reference: _Reference,
+) -> Verification:
+    """What was compared, and what came of holding it against the precision's limits."""
+    accuracy = _both(reference.evaluation, evaluation)
+    verdict, blank = judge(subject.recorded.precision, parity, accuracy), _record_of(subject)
+    figures, complaint = figures_of(parity, accuracy), ""
+    if agreement is not None:
+        figures |= {name: float(value) for name, value in asdict(agreement).items() if name != "pictures"}
+        complaint = agreement.complaint()
+    return replace(
+        blank,
+        figures=figures,
+        golden=golden,
+        remarks=[*blank.remarks, *verdict.remarks],
+        beyond=[*verdict.beyond, *filter(None, [complaint])],
+        judged=verdict.judged > 0,
     )
 
 
-def summarise(parts: list[Agreement]) -> Agreement:
-    """Sums of the counts and maxima of the differences."""
-    return Agreement(
-        pictures=sum(part.pictures for part in parts),
-        detections=sum(part.detections for part in parts),
-        unmatched=sum(part.unmatched for part in parts),
-        scores=max(part.scores for part in parts),
-        mask_scores=max(part.mask_scores for part in parts),
-        boxes=max(part.boxes for part in parts),
-        masks=max(part.masks for part in parts),
-        cropped_otherwise=sum(part.cropped_otherwise for part in parts),
-    )
+@contextmanager
+def _failing(way: Way) -> Iterator[None]:
+    """What an engine raises while it runs, as an ``ArtifactError``."""
+    try:
+        yield
+    except (OSError, ArtifactError):
+        raise
+    except RuntimeError as error:
+        raise ArtifactError(f"{way.file.path} fails on {way.name}: {first_line(error)}") from error
 
 
-def _ask_torch(segmenter: Segmenter, batch: NDArray[np.uint8]) -> Detections:
-    with torch.inference_mode():
-        num, *rows = (tensor.numpy() for tensor in segmenter(torch.from_numpy(batch)))
-    return Detections(*(row[0, : int(num[0])] for row in rows))
+def _compared(
+    way: Way, predict: Predictor, artifact: Artifact, reference: _Reference
+) -> tuple[Parity, Agreement | None, Evaluation | None]:
+    """Go through all pictures once more, each answer held against torch's: the drawn instances of all, and of the
+    float32 graph on ONNX Runtime every row of the generated scenes."""
+    thresholds = np.array(artifact.thresholds, np.float32)
+    tolerance = LIMITS[way.precision].score_tolerance
+    strict = (way.engine, way.precision) == ("onnxruntime", "float32")
+    expected, parts, agreements = reference.kept(), list[Parity](), list[Agreement]()
+
+    def hold(pictures: PictureSet, found: Detections) -> None:
+        ours = next(expected)
+        parts.append(compare_drawn(ours, found, thresholds, tolerance))
+        if strict and pictures.generated:
+            agreements.append(compare_detections(ours, found, reference.settings))
+
+    evaluation = _go_through(reference.sets, reference.scored, predict, hold)
+    return total(parts), summarise(agreements) if agreements else None, evaluation
 
 
-def _ask_engine(engine: Engine, batch: NDArray[np.uint8]) -> Detections:
-    return detections(engine.run(batch))
+def _go_through(
+    sets: Sequence[PictureSet],
+    scored: PictureSet | None,
+    predict: Predictor,
+    seen: Callable[[PictureSet, Detections], None],
+) -> Evaluation | None:
+    """Every picture of every set, one after the other; what is found on the scored set is evaluated."""
+    evaluation = None
+    for pictures in sets:
+
+        def watched(frames: list[RgbImage], pictures: PictureSet = pictures) -> list[Detections]:
+            found = predict(frames)
+            for each in found:
+                seen(pictures, each)
+            return found
+
+        if pictures is scored and pictures.labelled is not None:
+            predictions = together(predictions_by_picture(watched, pictures.labelled, batch_size=1))
+            evaluation = score_predictions(predictions, pictures.labelled)
+        else:
+            for index in range(len(pictures.pictures)):
+                watched([pictures.pictures.picture(index)])
+    return evaluation
 
 
-def _partner(ours: Detections, row: int, theirs: Detections) -> int | None:
-    """The row of theirs that is the same detection: class and, within a hundredth, score and box; or None."""
-    distance = np.abs(theirs.boxes_xyxy - ours.boxes_xyxy[row]).max(axis=1, initial=0.0)
-    distance = np.maximum(distance, np.abs(theirs.scores - ours.scores[row]))
-    distance = np.where(theirs.classes == ours.classes[row], distance, np.inf)
-    if not len(distance) or distance.min() > 0.01:
+def _both(reference: Evaluation | None, found: Evaluation | None) -> LabelledAp | None:
+    if reference is None or found is None:
         return None
-    return int(distance.argmin())
+    kinds = {
+        "box": ApPair(100 * reference.box.ap, 100 * found.box.ap),
+        "mask": ApPair(100 * reference.mask.ap, 100 * found.mask.ap),
+    }
+    return LabelledAp(found.images, kinds)
 
 
-def _cropped_alike(
-    ours: NDArray[np.float32], theirs: NDArray[np.float32], mask_hw: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    """Of boxes [n, 4] that agree, those whose masks of (h, w) end at the same rows and columns (``model.masks``)."""
-    height, width = mask_hw
-    sides = np.array([width, height, width, height], np.float32)
-    return cast(NDArray[np.bool_], (np.ceil(ours * sides) == np.ceil(theirs * sides)).all(axis=1))
-
-
-def _excused_score(ours: Detections, theirs: Detections, settings: DetectSettings) -> float:
-    """Up to here a row may lack its partner: it lies at the threshold, or both sides are full and it lost a tie."""
-    last = settings.score_threshold
-    if len(ours) == len(theirs) == settings.rows:
-        last = max(last, float(ours.scores.min()), float(theirs.scores.min()))
-    return last + SCORE_TOLERANCE
-
-
-def _lost(rows: Detections, partnered: NDArray[np.int64], partners: NDArray[np.int64], excused: float) -> int:
-    """How many of one side's rows are more than there are partners, without those that are excused."""
-    alone = np.delete(rows.scores, partnered)
-    return len(rows) - len(set(partners.tolist())) - int((alone <= excused).sum())
-
-
-def _largest(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> float:
-    return float(np.abs(np.subtract(ours, theirs)).max(initial=0))
+def figures_of(parity: Parity, accuracy: LabelledAp | None) -> dict[str, float]:
+    """By name: counts, ``matched`` in percent, errors of boxes in shares of the frame and of masks in levels of 255, AP
+    and its change in points of 100. What there is nothing of is left out."""
+    figures: dict[str, float | None] = {
+        "pictures": parity.pictures,
+        "instances": parity.instances,
+        "matched": None if parity.matched is None else 100 * parity.matched,
+        "mask_iou": parity.mask_iou,
+        "excused": parity.excused,
+        "num_largest": parity.num,
+    }
+    for name in COMPARED if parity.pairs else ():
+        figures |= {f"{name}_largest": parity.errors[name].largest, f"{name}_mean": parity.errors[name].mean}
+    for kind, pair in (accuracy.kinds if accuracy else {}).items():
+        if not math.isnan(pair.reference):
+            figures |= {f"{kind}_ap": pair.found, f"{kind}_ap_change": pair.change}
+    return {name: float(value) for name, value in figures.items() if value is not None}

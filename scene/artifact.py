@@ -68,8 +68,8 @@ class Verification:
     """What one file answers on one engine, held against torch's deployed graph in float32.
 
     ``precision`` is what the engine computed in; ``figures`` by name; ``golden`` its answer to the golden frame;
-    ``remarks`` say what could not be judged, and ``beyond`` the limits that it does not keep, with which it was published
-    because its user allowed it.
+    ``remarks`` say what could not be judged, and ``beyond`` the limits that it does not keep, with which it was
+    published because its user allowed it. ``judged`` is False where not one of its limits could be judged.
     """
 
     file: str
@@ -79,6 +79,7 @@ class Verification:
     golden: GoldenFrame | None = None
     remarks: list[str] = field(default_factory=list)
     beyond: list[str] = field(default_factory=list)
+    judged: bool = True
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,10 @@ class Artifact:
         return (alike[0].golden if alike else None) or self.golden
 
     def trusted(self, precision: Precision) -> bool:
-        """Whether that precision was verified on an engine and kept its limits on all that were tried; float32 is the
-        network itself."""
+        """Whether that precision was verified on an engine and kept its limits, some of which could be judged, on all
+        that were tried; float32 is the network itself."""
         found = [each for each in self.verified if each.precision == precision]
-        return precision == "float32" or (bool(found) and not any(each.beyond for each in found))
+        return precision == "float32" or (bool(found) and all(each.judged and not each.beyond for each in found))
 
 
 def read_artifact(folder: Path) -> Artifact:

@@ -50,11 +50,11 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def require_room(folder: Path, size_bytes: int) -> None:
-    """``DataError`` where the disk of an existing folder has no room for a file of so many bytes."""
+def require_room(folder: Path, size_bytes: int, what: str = "a checkpoint") -> None:
+    """``DataError`` where the disk of an existing folder has no room for ``what``, which takes so many bytes."""
     free = shutil.disk_usage(folder).free
     if free < size_bytes:
         raise DataError(
-            f"{folder} has room for {free / _MEGABYTE:.0f} MB, but a checkpoint takes about "
+            f"{folder} has room for {free / _MEGABYTE:.0f} MB, but {what} takes about "
             f"{size_bytes / _MEGABYTE:.0f}: make room or choose another --out"
         )

@@ -34,6 +34,14 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "serve,client,train,export",
     ),
     ("export",): Command("Turn a checkpoint into a model folder.", "export.command:export", "train,export"),
+    ("verify",): Command(
+        "Hold a model folder's engines and precisions against torch.",
+        "export.verify_command:verify_artifact",
+        "serve,train,export",
+    ),
+    ("release",): Command(
+        "Publish a checkpoint as a model's next version, unless it is worse.", "export.release:release", "train,export"
+    ),
 }
 
 

@@ -89,7 +89,7 @@ def ways(artifact: Artifact, engine: EngineName | None = None, precision: Precis
     if engine is not None and (missing := why_not(engine)):
         raise ConfigurationError("engine", missing)
     here = [way for way in found if precision is not None or artifact.trusted(way.precision)]
-    here = [way for way in here if not why_not(way.engine) and _computes(way)]
+    here = [way for way in here if not why_not_here(way)]
     if here:
         return here
     raise ArtifactError(_none_found(artifact, engine, precision, found))
@@ -121,6 +121,13 @@ def why_not(engine: EngineName) -> str:
 
         return why_no_tensorrt(engine)
     return ""
+
+
+def why_not_here(way: Way) -> str:
+    """Why the way cannot be gone on this machine, as a sentence; empty if it can."""
+    if reason := why_not(way.engine):
+        return reason
+    return "" if _computes(way) else "this processor has no bfloat16: without it, that is slower than float32"
 
 
 def open_engine(folder: Path, artifact: Artifact, way: Way, threads: int) -> Engine:

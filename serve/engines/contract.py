@@ -9,6 +9,9 @@ from scene.errors import ArtifactError
 Sides = Sequence[int | str | None]
 """A shape; a side that is no number is open."""
 
+_TRACES = ("Exception from ", "Check '", "Loading input model")
+"""How OpenVINO's lines begin that name places in its own source, or what it was about."""
+
 
 def check_contract(found: Mapping[str, tuple[str, Sides]], tensors: Mapping[str, TensorSpec], path: Path) -> None:
     """Hold names, dtypes (numpy's names, empty for any other) and every fixed side against the manifest's tensors.
@@ -28,7 +31,8 @@ def check_contract(found: Mapping[str, tuple[str, Sides]], tensors: Mapping[str,
 
 def first_line(error: Exception) -> str:
     """What an engine's library says, without its traces."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line and not line.startswith(_TRACES)), type(error).__name__)
 
 
 def _shape_fits(shape: Sides, expected: Sides) -> bool:

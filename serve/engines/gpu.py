@@ -43,7 +43,9 @@ def why_no_gpu(engine: str) -> str:
     """Why the engine finds no GPU on this machine, as a sentence; empty if there is one."""
     try:
         find_gpu()
-    except (ConfigurationError, ArtifactError) as error:
+    except ConfigurationError as error:
+        return f"{engine}: {str(error).removeprefix(f'{error.field}: ')}"
+    except ArtifactError as error:
         return f"{engine}: {error}"
     return ""
 

@@ -27,11 +27,13 @@ _MUST_AGREE = ("product", "version", "platform", "compute_capability")
 
 def why_no_tensorrt(engine: Product) -> str:
     """Why the engine cannot run on this machine, as a sentence that says what to do; empty if it can."""
+    if missing := why_no_gpu(engine):  # asked first: the library takes 100 MB of memory
+        return missing
     try:
         load_library(engine)
     except ConfigurationError as error:
-        return f"{engine}: {error}"
-    return why_no_gpu(engine)
+        return str(error).removeprefix(f"{error.field}: ")
+    return ""
 
 
 def check_built_for(path: Path, built_for: Mapping[str, str], here: Mapping[str, str]) -> None:

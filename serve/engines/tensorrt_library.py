@@ -65,7 +65,8 @@ def library_log(product: Product) -> Any:
                 LOG.debug("%s: %s", product, text)
 
     log = Log()
-    library.init_libnvinfer_plugins(log, "")  # full TensorRT does DeformConv by a plugin of its own
+    if hasattr(library, "init_libnvinfer_plugins"):
+        library.init_libnvinfer_plugins(log, "")  # full TensorRT does DeformConv by a plugin of its own
     return log
 
 

@@ -53,5 +53,5 @@ def test_what_cannot_run_here_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert NamedEngine("torch", "float16").why_not("cuda") == ""
     assert "for GPUs" in NamedEngine("torch", "float16").why_not("cpu")
     assert NamedEngine("onnxruntime", "float32").why_not("cpu") == ""
-    monkeypatch.setattr("serve.engines.why_not", lambda engine: f"no {engine}")
+    monkeypatch.setattr("bench.engine_names.why_not_here", lambda way: f"no {way.engine}")
     assert NamedEngine("tensorrt", "float16").why_not("cpu") == "no tensorrt"

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.agreement import compare_detections
 from export.predictor import EnginePredictor, NamedPredictor, on_the_street, open_predictor
-from export.verify import compare_detections
 from model.detect import DetectSettings, NmsKind
 from model.segmenter import Segmenter, TorchPredictor
 from scene.classes import STREET_CLASSES

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-import export.publish
 from export.publish import Publication, publish
 from export.torch_engine import open_weights
 from model.config import PRESETS
@@ -18,16 +17,14 @@ from training.data.synthetic import SceneSettings, scene
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["yolact-plus-resnet50", "yolact-darknet53"])
-def test_a_published_network_is_exported_and_gives_torchs_detections(
-    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_published_network_is_exported_and_gives_torchs_detections(preset: str, tmp_path: Path) -> None:
     network = Yolact(PRESETS[preset])
     fill_seeded_weights(network)
     checkpoint = tmp_path / "seeded.pt"
     save_checkpoint(checkpoint, network)
-    monkeypatch.setattr(export.publish, "VERIFY_SCENES", 3)
     said: list[str] = []
-    artifact = publish(checkpoint, tmp_path / preset / "1", Publication("seeded", "none", "finds nothing"), said.append)
+    publication = Publication("seeded", "none", "finds nothing", scenes=3)
+    artifact = publish(checkpoint, tmp_path / preset / "1", publication, said.append)
     assert artifact.verified[0].figures["pictures"] == 3
     assert artifact.verified[0].figures["detections"] == 300
     assert artifact.verified[0].figures["unmatched"] == 0

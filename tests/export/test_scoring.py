@@ -8,9 +8,9 @@ import onnxruntime
 import pytest
 import torch
 
+from export.agreement import compare_detections
 from export.graph import deployable
 from export.to_onnx import write_onnx
-from export.verify import compare_detections
 from model.config import BackboneConfig, Scoring
 from scene.artifact import OUTPUTS
 from serve.engines import Outputs

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from export.agreement import compare_detections
 from export.graph import deployable
 from export.to_onnx import OPSET
-from export.verify import compare_detections
 from scene.artifact import OUTPUTS, SCORE_THRESHOLD
 from scene.instances import Detections
 from serve.engines import Outputs

@@ -1,181 +1,180 @@
+"""A real artifact held against its own checkpoint, and against another."""
+
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import onnx
 import pytest
 
-from export.publish import verify_on_scenes
-from export.verify import Agreement, compare, compare_detections, summarise
-from model.detect import DetectSettings
-from model.segmenter import Segmenter
-from scene.artifact import read_artifact
-from scene.errors import ArtifactError
-from scene.instances import Detections
-from tests.export.conftest import Published
+import export.verify
+from export.material import Material
+from export.verify import Report, detect_settings, stand_in, subjects_here, verify
+from scene.artifact import Artifact, ModelFile, Verification, file_sha256
+from scene.errors import ArtifactError, ConfigurationError
+from serve.engines import Way, all_ways, open_engine
+from tests.export.conftest import VERIFIED_SCENES, Published
 from tests.model.tiny_network import seeded_network
+from training.checkpoint import save_checkpoint
 
-FULL = DetectSettings(max_detections=5)
-ROOMY = DetectSettings(max_detections=100)
+ONE_SCENE = Material(scenes=1)
 
 
-def rows(scores: list[float], seed: int = 0) -> Detections:
-    """One detection a score, in places far from each other."""
-    rng = np.random.default_rng(seed)
-    count = len(scores)
-    corners = np.array([[0.1 * row, 0.05 * row] for row in range(count)], np.float32).reshape(-1, 2)
-    return Detections(
-        boxes_xyxy=np.concatenate([corners, corners + np.float32(0.2)], axis=1),
-        scores=np.array(scores, np.float32),
-        mask_scores=np.array(scores, np.float32) * np.float32(0.9),
-        classes=np.arange(count, dtype=np.int32) % 3,
-        masks=rng.integers(2, 253, (count, 6, 8)).astype(np.uint8),
+def silent(_: str) -> None:
+    pass
+
+
+def figures(report: Report, engine: str = "onnxruntime", precision: str = "float32") -> dict[str, float]:
+    (record,) = [each for each in report.verified if (each.engine, each.precision) == (engine, precision)]
+    return record.figures
+
+
+def test_an_artifact_without_its_checkpoint_is_told(published: Published, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"checkpoint\.pt is missing, which torch would answer from"):
+        verify(tmp_path, published.artifact, ONE_SCENE, say=silent)
+
+
+def test_another_class_count_is_told(published: Published) -> None:
+    names = published.artifact.class_names[:-1]
+    artifact = replace(published.artifact, class_names=names, thresholds=published.artifact.thresholds[:-1])
+    with pytest.raises(ArtifactError, match=r"checkpoint\.pt knows 8 classes, person, .* but the manifest names 7"):
+        verify(published.folder, artifact, ONE_SCENE, say=silent)
+
+
+def test_where_nothing_can_run_that_is_told(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export.verify, "why_not_here", lambda _: "there is no GPU")
+    sentence = (
+        "engines: expected one that can run here, but none can: model.onnx on onnxruntime-cuda in float32: there is"
     )
+    with pytest.raises(ConfigurationError, match=sentence):
+        verify(published.folder, published.artifact, ONE_SCENE, ["onnxruntime-cuda"], say=silent)
+    with pytest.raises(ConfigurationError, match="the artifact has no file for them"):
+        verify(published.folder, published.artifact, ONE_SCENE, ["tensorrt"], say=silent)
 
 
-def taken(detections: Detections, order: list[int]) -> Detections:
-    return Detections(*(field[order] for field in detections.__dict__.values()))
+def test_export_ends_with_every_way_that_runs_here(published: Published) -> None:
+    records = {(each.engine, each.precision): each for each in published.artifact.verified}
+    assert next(iter(records)) == ("onnxruntime", "float32")
+    assert {("onnxruntime", "float32"), ("openvino", "float32")} <= set(records)
+    for record in published.artifact.verified:
+        assert record.figures["pictures"] == VERIFIED_SCENES + 3
+        assert record.golden is not None
+        assert len(record.golden.scores) > 0
+    for engine in ("onnxruntime", "openvino"):
+        record = records[engine, "float32"]
+        assert (record.figures["matched"], record.beyond, record.judged) == (100, [], True)
+        assert record.figures["instances"] > 10
+        assert record.figures["mask_iou"] > 0.998
+        assert record.figures["scores_largest"] < 1e-4
+        assert record.figures["boxes_mean"] <= record.figures["boxes_largest"] < 1e-4
+        assert any("not applicable: the reference's own mask AP is" in remark for remark in record.remarks)
+    assert (
+        records["onnxruntime", "float32"].figures["unmatched"],
+        "unmatched" in records["openvino", "float32"].figures,
+    ) == (0, False)
 
 
-FIVE = rows([0.9, 0.7, 0.6, 0.4, 0.3])
-
-
-def assert_refused(agreement: Agreement, match: str) -> None:
-    with pytest.raises(ArtifactError, match=match):
-        agreement.require()
-
-
-def test_nothing_agrees_with_nothing() -> None:
-    found = compare_detections(rows([]), rows([]), ROOMY)
-    assert found == Agreement(1, 0, 0, 0.0, 0.0, 0.0, 0)
-    found.require()
-
-
-@pytest.mark.parametrize(("ours", "theirs"), [(FIVE, rows([])), (rows([]), FIVE)])
-def test_something_does_not_agree_with_nothing(ours: Detections, theirs: Detections) -> None:
-    found = compare_detections(ours, theirs, ROOMY)
-    assert found.unmatched == 5
-    assert_refused(found, "have no partner")
-
-
-@pytest.mark.parametrize("settings", [FULL, ROOMY])
-def test_the_same_agrees_with_itself(settings: DetectSettings) -> None:
-    found = compare_detections(FIVE, FIVE, settings)
-    assert found == Agreement(1, 5, 0, 0.0, 0.0, 0.0, 0)
-    found.require()
-
-
-def test_ties_may_stand_in_any_order() -> None:
-    tied = rows([0.9, 0.5, 0.5, 0.5, 0.3])
-    found = compare_detections(tied, taken(tied, [0, 3, 1, 2, 4]), ROOMY)
-    assert found == Agreement(1, 5, 0, 0.0, 0.0, 0.0, 0)
-
-
-@pytest.mark.parametrize("missing", range(5))
-@pytest.mark.parametrize("swap", [False, True])
-def test_one_missing_is_told_wherever_it_stood(missing: int, swap: bool) -> None:
-    fewer = taken(FIVE, [row for row in range(5) if row != missing])
-    pair = (fewer, FIVE) if swap else (FIVE, fewer)
-    found = compare_detections(*pair, settings=ROOMY)
-    assert found.unmatched == 1
-    assert_refused(found, "1 of [45] detections have no partner")
-
-
-def test_all_but_the_first_missing_is_told() -> None:
-    assert compare_detections(FIVE, taken(FIVE, [0]), ROOMY).unmatched == 4
-
-
-@pytest.mark.parametrize("row", range(5))
-def test_another_class_is_another_detection(row: int) -> None:
-    classes = FIVE.classes.copy()
-    classes[row] += 1
-    found = compare_detections(FIVE, replace(FIVE, classes=classes), ROOMY)
-    assert found.unmatched == 1
-    assert_refused(found, "have no partner")
-
-
-@pytest.mark.parametrize("swap", [False, True])
-def test_a_row_at_the_threshold_may_be_missing(swap: bool) -> None:
-    ours, theirs = rows([0.9, 0.5, 0.05005]), rows([0.9, 0.5])
-    theirs = replace(theirs, masks=ours.masks[:2])
-    pair = (theirs, ours) if swap else (ours, theirs)
-    found = compare_detections(*pair, settings=ROOMY)
-    assert found.unmatched == 0
-    found.require()
-
-
-def test_a_row_may_lose_a_tie_for_the_last_place_only_where_places_are_full() -> None:
-    six = rows([0.9, 0.8, 0.7, 0.6, 0.5, 0.5])
-    ours, theirs = taken(six, [0, 1, 2, 3, 4]), taken(six, [0, 1, 2, 3, 5])
-    assert compare_detections(ours, theirs, FULL).unmatched == 0
-    assert compare_detections(ours, theirs, ROOMY).unmatched == 1
-
-
-def test_two_rows_cannot_share_one_partner() -> None:
-    twice = taken(FIVE, [0, 0, 1, 2, 3])
-    assert compare_detections(twice, FIVE, ROOMY).unmatched == 1
-    assert compare_detections(FIVE, twice, ROOMY).unmatched == 1
-
-
-@pytest.mark.parametrize(
-    ("change", "match"),
-    [
-        ({"masks": FIVE.masks + np.uint8(2)}, "masks by 2 levels"),
-        ({"scores": FIVE.scores - np.float32(1e-3)}, "scores differ by 1.0e-03"),
-        ({"mask_scores": FIVE.mask_scores + np.float32(1e-3)}, "scores differ by 1.0e-03"),
-        ({"boxes_xyxy": FIVE.boxes_xyxy + np.float32(1e-3)}, "boxes by 1.0e-03"),
-        ({"scores": FIVE.scores - np.float32(0.02)}, "5 of 5 detections have no partner"),
-        ({"boxes_xyxy": FIVE.boxes_xyxy + np.float32(0.02)}, "5 of 5 detections have no partner"),
-    ],
-)
-def test_what_is_too_far_off_is_refused(change: dict[str, np.ndarray], match: str) -> None:
-    assert_refused(compare_detections(FIVE, replace(FIVE, **change), ROOMY), match)
-
-
-def test_a_level_and_a_rounding_are_allowed() -> None:
-    near = replace(FIVE, masks=FIVE.masks - np.uint8(1), scores=FIVE.scores + np.float32(5e-5))
-    found = compare_detections(FIVE, near, ROOMY)
-    assert found.masks == 1
-    assert found.scores == pytest.approx(5e-5, rel=0.01)
-    found.require()
-
-
-def test_pictures_add_up_and_the_worst_counts() -> None:
-    parts = [Agreement(1, 3, 1, 0.1, 0.0, 0.3, 4), Agreement(1, 5, 2, 0.0, 0.2, 0.1, 7)]
-    assert summarise(parts) == Agreement(2, 8, 3, 0.1, 0.2, 0.3, 7)
-
-
-def test_an_artifact_agrees_with_its_checkpoint_and_not_with_another(published: Published, tmp_path: Path) -> None:
-    artifact = read_artifact(published.folder)
-    rng = np.random.default_rng(1)
-    pictures = [rng.integers(0, 256, size, np.uint8) for size in ((64, 128, 3), (90, 70, 3))]
+def test_another_networks_graph_breaks_limits_and_is_told(published: Published, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(published.folder, tmp_path / "tiny" / "1"))
     network = seeded_network()
-    found = compare(Segmenter(network).eval(), published.folder, artifact, pictures)
-    assert found.pictures == 2
-    assert found.detections > 10
-    found.require()
-    network.semantic_seg_conv.weight.data += 1  # not in the graph: the answer stays
     network.get_parameter("backbone.bn1.weight").data *= 1.5
-    assert_refused(compare(Segmenter(network).eval(), published.folder, artifact, pictures), "does not answer as torch")
+    save_checkpoint(folder / "checkpoint.pt", network)
+    before = {path: file_sha256(path) for path in folder.iterdir()}
+    report = verify(folder, published.artifact, ONE_SCENE, ["onnxruntime"], say=silent)
+    assert [each.engine for each in report.verified] == ["onnxruntime"]
+    assert figures(report)["matched"] < 99
+    assert "model.onnx on onnxruntime in float32: " in report.beyond[0]
+    assert any("of the instances are matched, at least 99.9 % asked" in sentence for sentence in report.beyond)
+    assert any("does not answer as torch does" in sentence for sentence in report.beyond)
+    assert report.forbidding == report.beyond
+    assert {path: file_sha256(path) for path in folder.iterdir()} == before
 
 
-def test_scenes_are_compared(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.publish.VERIFY_SCENES", 1)
-    found = verify_on_scenes(Segmenter(seeded_network()).eval(), published.folder, published.artifact)
-    assert found.pictures == 1
-    found.require()
+def test_a_graph_that_cannot_be_loaded_is_a_broken_limit(published: Published, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(published.folder, tmp_path / "tiny" / "1"))
+    (folder / "model.onnx").write_bytes(b"none")
+    report = verify(folder, published.artifact, ONE_SCENE, ["onnxruntime"], say=silent)
+    (record,) = report.verified
+    assert (record.figures, record.judged) == ({}, False)
+    assert "cannot be loaded" in report.forbidding[0]
 
 
-def test_a_mask_that_rounding_cropped_otherwise_is_not_compared() -> None:
-    """A box's edge of 3.0000002 rows and one of 3: the mask has a row more."""
-    boxes = FIVE.boxes_xyxy.copy()
-    boxes[0] = (0.1, 0.5, 0.3, 0.7)
-    ours, theirs = (replace(FIVE, boxes_xyxy=boxes.copy()) for _ in range(2))
-    ours.boxes_xyxy[0, 1] = np.nextafter(np.float32(0.5), np.float32(1))
-    masks, mask_scores = theirs.masks.copy(), theirs.mask_scores.copy()
-    masks[0, 2], mask_scores[0] = 0, 0.1
-    theirs = replace(theirs, masks=masks, mask_scores=mask_scores)
-    found = compare_detections(ours, theirs, ROOMY)
-    assert (found.cropped_otherwise, found.masks, found.mask_scores) == (1, 0, 0.0)
-    found.require()
-    inside = replace(ours, boxes_xyxy=theirs.boxes_xyxy)
-    assert_refused(compare_detections(inside, theirs, ROOMY), "masks by")
+def test_a_graph_whose_names_stay_but_whose_weights_change_is_found_out(published: Published, tmp_path: Path) -> None:
+    """The manifest's checksum would tell; here the graph alone is asked."""
+    folder = Path(shutil.copytree(published.folder, tmp_path / "tiny" / "1"))
+    model = onnx.load(folder / "model.onnx")
+    weight = next(each for each in model.graph.initializer if each.name.endswith("conf_layer.weight"))
+    values = onnx.numpy_helper.to_array(weight) * 1.2
+    weight.CopyFrom(onnx.numpy_helper.from_array(values.astype("float32"), weight.name))
+    onnx.save(model, folder / "model.onnx")
+    report = verify(folder, published.artifact, ONE_SCENE, ["onnxruntime"], say=silent)
+    assert any("does not answer as torch does" in sentence for sentence in report.beyond)
+
+
+PLAN = ModelFile("model.rtx-sm86.plan", "tensorrt-rtx", "float16", "0", {"product": "tensorrt-rtx"}, "GridSample")
+HALF = ModelFile("model.float16.onnx", "onnx", "float16", "0")
+
+
+def with_files(artifact: Artifact, *files: ModelFile) -> Artifact:
+    return replace(artifact, files=[*artifact.files, *files])
+
+
+def test_what_cannot_run_here_is_listed_with_the_reason_a_plan_among_it(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_gpu(way: Way) -> str:
+        return "" if way.engine in ("onnxruntime", "openvino") else "there is no GPU"
+
+    monkeypatch.setattr(export.verify, "why_not_here", no_gpu)
+    artifact = with_files(published.artifact, HALF, PLAN)
+    subjects, absent = subjects_here(artifact)
+    assert absent["model.rtx-sm86.plan on tensorrt-rtx in float16"] == "there is no GPU"
+    assert absent["model.onnx on onnxruntime-cuda in float32"] == "there is no GPU"
+    names = [f"{each.runs.file.path} on {each.runs.name}" for each in subjects]
+    assert names[0] == "model.onnx on onnxruntime in float32"
+    assert names[-1] == "model.float16.onnx on onnxruntime in float16"
+    assert "a GPU rounds otherwise" in subjects[-1].remark
+    assert len(names) + len(absent) == len(all_ways(artifact)) + 1
+    assert subjects_here(artifact, ["openvino"])[1] == {}
+
+
+def test_a_plan_that_this_gpu_does_not_take_is_listed_and_its_graph_stands_in(
+    published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan that says it is for another GPU, where one is at hand; the float32 graph stands for that of the plan."""
+    opened = open_engine
+
+    def refuse_plans(folder: Path, artifact: Artifact, way: Way, threads: int) -> object:
+        if way.file.built_for:
+            raise ArtifactError(f"{way.file.path} was built for another GPU")
+        return opened(folder, artifact, way, threads)
+
+    monkeypatch.setattr(export.verify, "open_engine", refuse_plans)
+    monkeypatch.setattr(export.verify, "why_not_here", lambda way: "" if way.engine == "tensorrt-rtx" else "not now")
+    plan = replace(PLAN, precision="float32")
+    stand = stand_in("model.onnx", plan, "tensorrt-rtx")
+    artifact = with_files(published.artifact, plan)
+    report = verify(published.folder, artifact, ONE_SCENE, ["tensorrt-rtx"], say=silent, stand_ins=[stand])
+    assert report.absent == {
+        "model.rtx-sm86.plan on tensorrt-rtx in float32": "model.rtx-sm86.plan was built for another GPU"
+    }
+    (record,) = report.verified
+    assert (record.file, record.engine, record.beyond) == (plan.path, "tensorrt-rtx", [])
+    assert record.remarks[0].startswith("ONNX Runtime computed the graph that the plan was built from")
+    assert record.golden is not None
+
+
+def test_bfloat16_that_breaks_a_limit_forbids_no_file_but_is_not_trusted(published: Published) -> None:
+    broken = Verification(
+        "model.onnx", "openvino", "bfloat16", {}, beyond=["box AP changes by -3.00 points, 0.5 allowed"]
+    )
+    report = Report([broken])
+    assert (len(report.beyond), report.forbidding) == (1, [])
+    assert not replace(published.artifact, verified=[broken]).trusted("bfloat16")
+
+
+def test_suppression_is_told_by_the_number_of_rows(published: Published) -> None:
+    assert detect_settings(published.artifact).nms == "fast"
+    assert detect_settings(replace(published.artifact, max_detections=200)).nms == "cross-class"
+    with pytest.raises(ArtifactError, match="has 7 rows, expected 100 or 200"):
+        detect_settings(replace(published.artifact, max_detections=7))

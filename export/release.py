@@ -1,0 +1,132 @@
+"""``streetmask release``: a checkpoint becomes the next version of a published model, unless it is the worse one."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import tyro
+
+from export.command import BuildArguments
+from export.material import Material, generated_scenes, picture_sets
+from export.predictor import EnginePredictor
+from export.publish import publish
+from export.verification_lines import lines
+from export.verify import Report
+from scene.artifact import Artifact, Verification, read_artifact
+from scene.disk import writing
+from scene.errors import ArtifactError, require
+from serve.engines import open_engine, ways
+from training.data.dataset import InstanceDataset
+from training.evaluate import evaluate
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseArguments(BuildArguments):
+    """Export, verify, compare box and mask AP with the version now published, and publish as the next version.
+
+    Both versions are measured on the same pictures: the first data set, without one generated scenes.
+    """
+
+    checkpoint: Annotated[Path, tyro.conf.Positional]
+    """Checkpoint of `streetmask train`, or published weights."""
+    name: str
+    """Model's name: a folder of --models, such as street-nano."""
+    models: Path = Path("models")
+    """Folder of models."""
+    largest_fall: float = 0.5
+    """Points of 100 that box and mask AP may lie below the published version's."""
+
+    def __post_init__(self) -> None:
+        require("largest_fall", self.largest_fall >= 0, "0 or more", self.largest_fall)
+        plain = bool(self.name) and Path(self.name).name == self.name
+        require("name", plain, "the name of a folder in --models, without a path", self.name)
+
+
+def release(arguments: ReleaseArguments) -> None:
+    """Publish the checkpoint as the next version, or raise ``ArtifactError`` with nothing written."""
+    root = arguments.models / arguments.name
+    number = newest_version(root)
+    publication = arguments.publication()
+
+    def accept(artifact: Artifact, report: Report) -> Artifact:
+        print(*lines(report), sep="\n")
+        if number is None:
+            print(f"the first version of {arguments.name}: there is none to compare it with")
+            return artifact
+        complaint = _compared(artifact, report, root / str(number), publication.material, arguments.largest_fall)
+        if complaint and not arguments.allow:
+            raise ArtifactError(f"{complaint}; nothing was written; --allow publishes it all the same")
+        return _remarked(artifact, complaint) if complaint else artifact
+
+    out = root / str((number or 0) + 1)
+    publish(arguments.checkpoint, out, publication, accept=accept)
+    print(f"released {out}")
+
+
+def newest_version(root: Path) -> int | None:
+    """The highest number among the versions in a model's folder, None without one."""
+    found = root.iterdir() if root.is_dir() else ()
+    return max((int(path.name) for path in found if path.name.isdecimal() and path.is_dir()), default=None)
+
+
+def fall(new: Mapping[str, float], published: Mapping[str, float], largest_fall: float) -> str:
+    """How much lower the new version's figures, by kind of AP in points, are than the published one's, in a sentence;
+    empty where none falls by more than ``largest_fall``."""
+    falls = {kind: published[kind] - value for kind, value in new.items() if published[kind] - value > largest_fall}
+    return ", ".join(
+        f"{kind} AP falls by {points:.2f} points, {largest_fall:g} allowed" for kind, points in falls.items()
+    )
+
+
+def _compared(artifact: Artifact, report: Report, published: Path, material: Material, largest_fall: float) -> str:
+    """Why the version in the folder is the better one, or cannot be compared; empty if neither is so."""
+    former = read_artifact(published)
+    if former.class_names != artifact.class_names:
+        return (
+            f"{published} finds {', '.join(former.class_names)}, this checkpoint {', '.join(artifact.class_names)}: "
+            "AP of other classes cannot be compared; release it under another name"
+        )
+    new = _figures(artifact.verified)
+    if not new:
+        return f"this checkpoint cannot be compared with {published}: no picture has labels of its classes; give --data"
+    with TemporaryDirectory(prefix="streetmask-release-") as scratch, writing(Path(scratch)):
+        dataset = _scored_again(report, material, tuple(artifact.class_names), Path(scratch))
+        old = _score(published, former, dataset)
+    for kind, value in new.items():
+        print(f"{kind} AP: {value:.2f}, of version {former.version}: {old[kind]:.2f}")
+    print(json.dumps({"compared_with": str(published), "published": old, "new": new}))
+    return fall(new, old, largest_fall)
+
+
+def _figures(verified: list[Verification]) -> dict[str, float]:
+    """Box and mask AP of the float32 graph on ONNX Runtime, by kind; empty without labels."""
+    (figures,) = [each.figures for each in verified if (each.engine, each.precision) == ("onnxruntime", "float32")]
+    return {kind: figures[f"{kind}_ap"] for kind in ("box", "mask") if f"{kind}_ap" in figures}
+
+
+def _scored_again(report: Report, material: Material, class_names: tuple[str, ...], scratch: Path) -> InstanceDataset:
+    """The pictures on which the new version's AP was measured."""
+    alone = replace(material, scenes=0, pictures=None, data=material.data[:1]) if material.data else None
+    scored = (
+        picture_sets(alone, class_names, 0, scratch)[0]
+        if alone
+        else generated_scenes(report.scored_pictures, class_names, scratch)
+    )
+    assert scored.labelled is not None
+    return scored.labelled
+
+
+def _score(folder: Path, artifact: Artifact, dataset: InstanceDataset) -> dict[str, float]:
+    """Box and mask AP of an artifact's float32 graph, in points of 100."""
+    engine = open_engine(folder, artifact, ways(artifact, "onnxruntime", "float32")[0], threads=2)
+    result = evaluate(EnginePredictor(engine, artifact.size_hw), dataset)
+    return {"box": 100 * result.box.ap, "mask": 100 * result.mask.ap}
+
+
+def _remarked(artifact: Artifact, complaint: str) -> Artifact:
+    """The artifact with the sentence in its first record."""
+    first, *others = artifact.verified
+    return replace(artifact, verified=[replace(first, remarks=[*first.remarks, complaint]), *others])
