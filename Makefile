@@ -5,7 +5,7 @@ SERVING_VENV ?= .venv-serving
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c requirements.lock
 DEMO_ARGUMENTS = $(if $(VIDEO),--video "$(VIDEO)")
 
-.PHONY: demo test test-slow test-gpu test-serving bench check format protos lock clean
+.PHONY: demo test test-slow test-gpu test-serving bench bench-long bench-gpu BENCHMARKS.md check format protos lock clean
 
 demo: $(SERVING_VENV)/installed  ## stream a clip through the server and write demo/; VIDEO=path for your own
 	$(SERVING_VENV)/bin/streetmask demo $(DEMO_ARGUMENTS)
@@ -25,21 +25,44 @@ test-serving: $(SERVING_VENV)/installed-tests  ## what serves must work where to
 BENCH = $(VENV)/bin/bench
 BENCH_MODEL = models/street-nano/1
 BENCH_DATA = runs/bench/data/instances.json
+CPU_ENGINES = onnxruntime onnxruntime-int8 openvino openvino-bfloat16 openvino-int8
+GPU_ENGINES = torch torch-float16 torch-compile torch-compile-float16 onnxruntime-cuda onnxruntime-cuda-float16 \
+	onnxruntime-tensorrt onnxruntime-tensorrt-float16 tensorrt tensorrt-float16 tensorrt-rtx tensorrt-rtx-float16
+BENCH_RUNS = $(wildcard $(addprefix runs/bench/,export.json engine.json jpeg.json yolact-plus-resnet50.json \
+	yolact-resnet50.json tail.json gpu-*.json accuracy.json serve.json demo.json demo-long.json train.json))
 
 bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten minutes, no GPU
 	$(VENV)/bin/streetmask data synth $(dir $(BENCH_DATA)) --count 100 --seed 900
-	$(BENCH) engine $(BENCH_MODEL) --engines onnxruntime torch torch-bfloat16 --rows drawn every \
+	$(BENCH) engine $(BENCH_MODEL) --engines $(CPU_ENGINES) torch torch-bfloat16 --rows drawn every \
 		--rounds 40 --out runs/bench/engine.json
-	$(BENCH) engine yolact-plus-resnet50 street-yolact-plus-resnet50 --engines torch-plain torch torch-bfloat16 \
-		--instances 20 --rounds 8 --frame-count 6 --base yolact-plus-resnet50/torch --out runs/bench/published.json
-	$(BENCH) engine $(BENCH_MODEL)/checkpoint.pt --engines onnxruntime onnxruntime-int8 --rounds 20 \
-		--out runs/bench/int8.json
-	$(BENCH) accuracy $(BENCH_MODEL) --engines onnxruntime torch torch-bfloat16 --data unseen-100=$(BENCH_DATA) \
+	$(BENCH) engine $(BENCH_MODEL) --engines $(CPU_ENGINES) --instances 20 --decode --rounds 40 --out runs/bench/jpeg.json
+	$(BENCH) engine yolact-plus-resnet50 --engines $(CPU_ENGINES) torch-plain torch torch-bfloat16 \
+		--instances 20 --rounds 8 --frame-count 6 --out runs/bench/yolact-plus-resnet50.json
+	$(BENCH) engine yolact-resnet50 --engines $(CPU_ENGINES) \
+		--instances 20 --rounds 8 --frame-count 6 --out runs/bench/yolact-resnet50.json
+	$(BENCH) engine street-yolact-plus-resnet50 yolact-plus-resnet50 --engines onnxruntime openvino \
+		--instances 100 --rounds 8 --frame-count 6 --out runs/bench/tail.json
+	$(BENCH) accuracy $(BENCH_MODEL) --engines $(CPU_ENGINES) torch torch-bfloat16 --data unseen-100=$(BENCH_DATA) \
 		--out runs/bench/accuracy.json
+	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 30 --size 1280x720 --seconds 30 --out runs/bench/demo.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 1.5 --sweep --seconds 4 --out runs/bench/serve.json
 	$(BENCH) train street-nano --batch 4 --rounds 20 --fed-steps 10 --out runs/bench/train.json
-	$(BENCH) table runs/bench/engine.json runs/bench/int8.json runs/bench/published.json runs/bench/accuracy.json \
-		runs/bench/serve.json runs/bench/train.json
+	$(MAKE) BENCHMARKS.md
+
+bench-long: $(VENV)/installed  ## every preset in every precision, and 10,000 frames through the server: half an hour
+	$(BENCH) export $(BENCH_MODEL) yolact-resnet50 yolact-plus-resnet50 yolact-plus-base --out runs/bench/export.json
+	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 30 --size 1280x720 --seconds 334 --out runs/bench/demo-long.json
+	$(MAKE) BENCHMARKS.md
+
+bench-gpu: $(VENV)/installed  ## the published networks on an NVIDIA GPU, in batches of 1, 4 and 16
+	for network in yolact-plus-resnet50 yolact-plus-base; do for batch in 1 4 16; do \
+		$(BENCH) engine $$network --device cuda --engines $(GPU_ENGINES) --batch $$batch --instances 100 \
+			--rounds 40 --out runs/bench/gpu-$$network-$$batch.json || exit 1; \
+	done; done
+	$(MAKE) BENCHMARKS.md
+
+BENCHMARKS.md:  # of whatever was measured here until now
+	$(BENCH) table $(BENCH_RUNS)
 
 check: $(VENV)/installed  ## style, types, direction of imports, generated code
 	$(VENV)/bin/ruff check .

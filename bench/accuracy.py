@@ -12,17 +12,17 @@ import msgspec
 import tyro
 
 from bench.engine import device_of
+from bench.graphs import GraphWriter, write_graphs
 from bench.machine import Watch
 from bench.report import Document, aligned, document, emit, prepare_out
 from bench.runners import Runner
 from bench.subjects import (
-    EngineName,
     Subject,
     class_names,
     open_runner,
     parse_subjects,
     source_sha256,
-    write_graphs,
+    those_that_run,
 )
 from export.command import named_data
 from scene.classes import STREET_CLASSES
@@ -37,7 +37,7 @@ from training.data.location import open_dataset
 from training.evaluate import score_predictions
 from training.predictions import Prediction, predictions_by_picture, together
 
-REFERENCE: EngineName = "torch"
+REFERENCE = "torch"
 """The engine that the others' AP is held against: the deployed module in float32."""
 
 KINDS = ("box", "mask")
@@ -53,8 +53,8 @@ class AccuracyArguments:
     """NAME=COCO.json sets, pictures beside each."""
     reference: Path | None = None
     """Checkpoint or model folder whose float32 torch the servers' AP is held against."""
-    engines: tuple[EngineName, ...] = ("onnxruntime", "torch")
-    """Engines to run each folder and checkpoint on."""
+    engines: tuple[str, ...] = ("onnxruntime", "torch")
+    """Engines to run each folder and checkpoint on, by the names of `bench engine`."""
     first: int | None = None
     """Only so many pictures of each set."""
     device: str = "cpu"
@@ -92,15 +92,16 @@ def accuracy(arguments: AccuracyArguments) -> int:
     prepare_out(arguments.out)
     watch, stopped = Watch(arguments.device), False
     rows: dict[str, dict[str, Any]] = {}
+    left_out: dict[str, str] = {}
     try:
-        for way in _ways(arguments):
+        for way in _ways(arguments, left_out):
             for name, path in sets.items():
                 print(f"measuring {way.name} on {name}", flush=True)
                 _measure(way, name, path, arguments.first, rows)
     except KeyboardInterrupt:
         stopped = True
     settings = {"data": list(arguments.data), "first": arguments.first, "device": arguments.device}
-    report = document("accuracy", watch, settings, stopped, accuracy=rows, errors=[])
+    report = document("accuracy", watch, settings, stopped, accuracy=rows, left_out=left_out, errors=[])
     print(*lines(report), sep="\n")
     emit(report, arguments.out)
     return INTERRUPTED if stopped else 0
@@ -115,7 +116,7 @@ def lines(report: Document) -> list[str]:
             percents = ["-" if value is None else f"{100 * value:.2f}" for value in values]
             change = f"{100 * row['change']['mask_ap']:+.3f}" if "change" in row else ""
             rows.append([name, data_name, *percents, change])
-    return aligned(rows)
+    return aligned(rows) + [f"not measured: {name}: {reason}" for name, reason in report["left_out"].items()]
 
 
 def _truth_sha256(dataset: InstanceDataset) -> str:
@@ -146,8 +147,11 @@ def _score(
     return {**row, "source_sha256": way.sha256} | _change(row, same)
 
 
-def _ways(arguments: AccuracyArguments) -> Iterator[Way]:
-    """Each folder and checkpoint on each engine, float32 torch first, for the others' change; then the servers."""
+def _ways(arguments: AccuracyArguments, left_out: dict[str, str]) -> Iterator[Way]:
+    """Each folder and checkpoint on each engine, float32 torch first, for the others' change; then the servers.
+
+    ``left_out`` is told by name why a subject cannot be measured here.
+    """
     addresses = [target for target in arguments.targets if is_address(target)]
     others = tuple(target for target in arguments.targets if not is_address(target))
     engines = tuple(dict.fromkeys((REFERENCE, *arguments.engines)))
@@ -159,8 +163,11 @@ def _ways(arguments: AccuracyArguments) -> Iterator[Way]:
         if not Path(subject.target).exists():
             raise ConfigurationError("targets", f"expected trained weights, but the preset {subject.target} came")
     torch_of = {subject.target: subject.name for subject in subjects if subject.engine == REFERENCE}
+    subjects, missing = those_that_run(subjects)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        for subject in write_graphs(subjects, Path(folder)):
+        subjects, errors = write_graphs(subjects, GraphWriter(Path(folder)))
+        left_out |= missing | errors
+        for subject in subjects:
             runner = open_runner(replace(subject, rows="every"))
             predict = partial(predictions_by_picture, partial(_rows, runner), batch_size=1)
             names, digest = class_names(subject.target), source_sha256(subject)

@@ -10,6 +10,7 @@ from bench.child import Child
 from scene.artifact import Precision
 from scene.image import network_input
 from serve.answer import Options
+from serve.engines import EngineName
 from serve.frame import EncodedFrame
 from serve.models import Model
 
@@ -39,9 +40,14 @@ class BareLoop:
     """A model in a process of its own that idles until it is asked to run. Raises ``DataError`` where it fails."""
 
     def __init__(
-        self, model: Path, threads: int, frames: list[EncodedFrame], precision: Precision | None = None
+        self,
+        model: Path,
+        threads: int,
+        frames: list[EncodedFrame],
+        precision: Precision | None = None,
+        engine: EngineName | None = None,
     ) -> None:
-        self._child = Child("the bare loop", _serve, model, threads, frames, precision)
+        self._child = Child("the bare loop", _serve, model, threads, frames, precision, engine)
         self._child.receive(Rate, _START_S)
 
     def run(self, loop: Loop, seconds: float) -> Rate:
@@ -55,9 +61,14 @@ class BareLoop:
 
 
 def _serve(
-    connection: Connection, folder: Path, threads: int, frames: list[EncodedFrame], precision: Precision | None
+    connection: Connection,
+    folder: Path,
+    threads: int,
+    frames: list[EncodedFrame],
+    precision: Precision | None,
+    engine: EngineName | None,
 ) -> None:
-    model = Model.load(folder, threads, precision)
+    model = Model.load(folder, threads, precision, engine)
     inputs = [network_input(frame.decode(), model.artifact.size_hw)[None] for frame in frames]
     least_score = model.least_score(Options())
     connection.send(Rate(0, 1.0))

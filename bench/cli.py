@@ -8,6 +8,11 @@ _EVERYTHING = "bench,serve,client,train,export"
 
 COMMANDS: dict[tuple[str, ...], Command] = {
     ("engine",): Command("Time networks and engines against each other.", "bench.engine:engine", _EVERYTHING),
+    ("export",): Command(
+        "Write networks in every precision; time, weigh and compare what each engine makes of them.",
+        "bench.exporting:export",
+        _EVERYTHING,
+    ),
     ("train",): Command("Time steps of training and the loader that feeds them.", "bench.training:train", _EVERYTHING),
     ("serve",): Command("Load a server with streams.", "bench.serving:serve", "bench,serve,client"),
     ("accuracy",): Command(

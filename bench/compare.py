@@ -101,7 +101,7 @@ def differences(a: Document, b: Document) -> list[str]:
 
 def changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
     """Every figure that both have."""
-    if a["kind"] in ("engine", "train"):
+    if a["kind"] in ("engine", "export", "train"):
         yield from _engine_changes(a, b, confidence)
         yield from _loader_changes(a, b, confidence)
     elif a["kind"] == "serve":
@@ -112,8 +112,9 @@ def changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
 
 def _engine_changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
     """Against the run's base where both have the same one: a machine that was slower as a whole then cancels out."""
-    base = a["base"] if a["base"] == b["base"] else ""
     for name in _shared(a["subjects"], b["subjects"]):
+        bases = [run["subjects"][name].get("base", run["base"]) for run in (a, b)]
+        base = bases[0] if bases[0] == bases[1] else ""
         ours, theirs = (_total_ms(run, name) for run in (b, a))
         if min(len(ours), len(theirs)) < LEAST:
             continue

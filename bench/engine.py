@@ -3,6 +3,7 @@
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
@@ -11,14 +12,14 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from bench.frames import load_frames
+from bench.frames import load_frames, store_frames
+from bench.graphs import GraphWriter, write_graphs
 from bench.machine import Watch
 from bench.report import Document, aligned, document, emit, prepare_out, ratio_text
-from bench.rounds import Entrant, Found, Plan, frame_numbers, measure, warm_up
+from bench.rounds import Course, Entrant, Found, Plan, frame_numbers, measure, warm_up
 from bench.runners import stacked
-from bench.samples import LEAST, paired_ratio, summary, totals
+from bench.samples import LEAST, paired_ratio, totals
 from bench.subjects import (
-    EngineName,
     RowsName,
     Subject,
     graph_file,
@@ -26,12 +27,17 @@ from bench.subjects import (
     parse_subjects,
     score_threshold,
     source_sha256,
-    write_graphs,
+    those_that_run,
 )
 from bench.worker import Worker, answer_frames
 from scene.errors import ConfigurationError, require
 from serve.settings import usable_cpus
 from streetmask.command_line import INTERRUPTED
+
+STAGES = ("network", "nms", "masks")
+"""What lies between a prepared image and its masks."""
+
+JPEG_QUALITY = 90
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,9 @@ class EngineArguments:
 
     targets: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Model folders, checkpoint files, or presets' names, whose weights are then seeded by name."""
-    engines: tuple[EngineName, ...] = ("onnxruntime", "torch")
-    """Engines to run each on."""
+    engines: tuple[str, ...] = ("onnxruntime", "torch")
+    """Engines to run each on: onnxruntime, openvino, onnxruntime-cuda, onnxruntime-tensorrt, tensorrt, tensorrt-rtx,
+    torch, torch-plain or torch-compile; in float32, or with -bfloat16, -float16 or -int8 behind."""
     batch: tuple[int, ...] = (1,)
     """Batch sizes."""
     rows: tuple[RowsName, ...] = ("drawn",)
@@ -60,6 +67,8 @@ class EngineArguments:
     """Different frames that are shown in turn."""
     size: str | None = None
     """Frames' WIDTHxHEIGHT; their own, or 1280x720 of generated ones, without it."""
+    decode: bool = False
+    """Show each frame as a JPEG of quality 90 in memory, whose decoding is timed, too."""
     device: str = "cpu"
     """cpu, or cuda for the torch engines."""
     threads: int = 0
@@ -96,15 +105,16 @@ def engine(arguments: EngineArguments) -> int:
     subjects = parse_subjects(arguments.targets, arguments.engines, arguments.batch, common, arguments.rows)
     _check_base(subjects, arguments.base)
     prepare_out(arguments.out)
+    subjects, left_out = those_that_run(subjects)
     frames = load_frames(arguments.frames, arguments.frame_count, arguments.size)
-    watch, found, splits = Watch(common.device), Found(), dict[str, dict[str, float]]()
+    watch, found, splits = Watch(common.device), Found(left_out=left_out), dict[str, dict[str, float]]()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         try:
-            path = Path(folder) / "frames.npy"
-            np.save(path, frames)
-            subjects = write_graphs(subjects, Path(folder) / "graphs")
+            path = store_frames(frames, Path(folder), JPEG_QUALITY if arguments.decode else None)
+            subjects, errors = write_graphs(subjects, GraphWriter(Path(folder) / "graphs"))
+            found.errors |= errors
             plan = Plan(arguments.rounds, len(frames), arguments.seed, warm_up)
-            entrants = [Entrant(each.name, each.batch, partial(_start, each, path)) for each in subjects]
+            entrants = [Entrant(each.name, each.batch, partial(start, each, path)) for each in subjects]
             measure(entrants, plan, watch, found)
             splits = _splits(subjects, frames, found)
         except KeyboardInterrupt:
@@ -116,9 +126,10 @@ def engine(arguments: EngineArguments) -> int:
 
 
 def lines(report: Document) -> list[str]:
-    """The report as a table for people: milliseconds a frame, and the ratio to the base."""
-    heads = ["subject", "total", "p95", "max", "prepare", "graph", "network", "nms", "masks", "paste", "to base"]
-    rows = [heads]
+    """The report as a table for people: milliseconds a frame, and the ratio to the base; then what was left out."""
+    heads = ["subject", "total", "p95", "max", "decode", "prepare", "graph", "network", "nms", "masks", "paste"]
+    heads = [head for head in heads if head != "decode" or report["settings"]["decode"]]
+    rows = [[*heads, "to base", "graph to base"]]
     for name, subject in report["subjects"].items():
         if "ratio_to_base" not in subject:
             continue
@@ -126,66 +137,23 @@ def lines(report: Document) -> list[str]:
         stages = {**{stage: row["median"] for stage, row in a_frame.items()}, **subject.get("graph_split_ms", {})}
         rows.append(
             [name, *(f"{a_frame['total'][key]:.1f}" for key in ("median", "p95", "max"))]
-            + [f"{stages[stage]:.1f}" if stage in stages else "" for stage in heads[4:10]]
-            + [ratio_text(subject["ratio_to_base"])]
+            + [f"{stages[stage]:.1f}" if stage in stages else "" for stage in heads[4:]]
+            + [ratio_text(subject[key]) for key in ("ratio_to_base", "graph_ratio_to_base")]
         )
-    return ["milliseconds a frame (median; total also p95 and maximum)", *aligned(rows)]
+    left_out = [f"not measured: {name}: {reason}" for name, reason in report["left_out"].items()]
+    return ["milliseconds a frame (median; total also p95 and maximum)", *aligned(rows), *left_out]
 
 
-def _start(subject: Subject, path: Path) -> Worker:
+def start(subject: Subject, path: Path) -> Worker:
+    """A process that answers the frames that are stored there."""
     return Worker(subject.name, answer_frames, subject, path)
 
 
-def _splits(subjects: list[Subject], frames: NDArray[np.uint8], found: Found) -> dict[str, dict[str, float]]:
-    """How every fused graph's time divides, where the package that reads graphs is installed."""
-    splits: dict[str, dict[str, float]] = {}
-    if found.stopped:
-        return splits
-    try:
-        from bench.graph_split import graph_split  # noqa: PLC0415 - needs onnx
-    except ModuleNotFoundError:
-        return splits
-    for subject in subjects:
-        path = graph_file(subject) if subject.name in found.courses else None
-        if path is not None:
-            size_hw = input_size_hw(subject)
-            batches = [
-                stacked([frames[number] for number in frame_numbers(start, subject.batch, len(frames))], size_hw)
-                for start in range(len(frames))
-            ]
-            splits[subject.name] = graph_split(path, batches, subject.threads, score_threshold(subject))
-    return splits
-
-
-def _report(
-    subjects: list[Subject],
-    frames: NDArray[np.uint8],
-    arguments: EngineArguments,
-    watch: Watch,
-    found: Found,
-    splits: dict[str, dict[str, float]],
-) -> Document:
-    measured = [subject for subject in subjects if subject.name in found.courses]
-    base = arguments.base if arguments.base in found.courses else next(iter(found.courses), "")
-    settings = {
-        "rounds": arguments.rounds,
-        "frames": arguments.frames or "generated",
-        "frame_size": [frames.shape[2], frames.shape[1]],
-        "frame_count": len(frames),
-        "instances": arguments.instances,
-        "threads": arguments.threads or usable_cpus(),
-        "device": arguments.device,
-        "seed": arguments.seed,
-    }
-    rows = {subject.name: _subject_report(subject, found, base, splits.get(subject.name, {})) for subject in measured}
-    partial = found.stopped or bool(found.errors)
-    return document("engine", watch, settings, partial, base=base, subjects=rows, errors=found.errors)
-
-
-def _subject_report(subject: Subject, found: Found, base: str, split: dict[str, float]) -> dict[str, Any]:
+def subject_report(subject: Subject, found: Found, base: str) -> dict[str, Any]:
+    """What was measured of one subject, and its ratios to the base, of the whole and of image to masks alone."""
     course, loaded, ended = found.courses[subject.name], found.loaded[subject.name], found.ended.get(subject.name)
     samples_ms = course.milliseconds()
-    a_frame = {stage: [value / subject.batch for value in values] for stage, values in samples_ms.items()}
+    a_frame = _a_frame(course)
     report: dict[str, Any] = {
         "target": subject.target,
         "engine": subject.engine,
@@ -202,14 +170,84 @@ def _subject_report(subject: Subject, found: Found, base: str, split: dict[str, 
         "summary_ms_a_frame": totals(a_frame),
         "samples_ms": samples_ms,
     }
-    if split:
-        graph_ms = summary(a_frame["graph"])["median"]
-        report["graph_split_ms"] = {stage: share * graph_ms for stage, share in split.items()}
     if len(course.samples) >= LEAST:
-        base_course = found.courses[base]
-        base_ms = [value / base_course.batch for value in base_course.milliseconds()["total"]]
-        report["ratio_to_base"] = asdict(paired_ratio(a_frame["total"], base_ms))
+        base_frame = _a_frame(found.courses[base])
+        report["ratio_to_base"] = asdict(paired_ratio(a_frame["total"], base_frame["total"]))
+        report["graph_ratio_to_base"] = asdict(paired_ratio(a_frame["graph"], base_frame["graph"]))
     return report
+
+
+def base_of(asked: str, found: Found) -> str:
+    """The subject that others are compared to: the one that was asked for, or the first that was measured."""
+    return asked if asked in found.courses else next(iter(found.courses), "")
+
+
+def _a_frame(course: Course) -> dict[str, list[float]]:
+    """Milliseconds a frame of every sample by stage; ``graph`` is network, NMS and masks together for torch, too."""
+    rows = {stage: [value / course.batch for value in values] for stage, values in course.milliseconds().items()}
+    if "network" in rows:
+        rows["graph"] = [sum(parts) for parts in zip(*(rows[stage] for stage in STAGES), strict=True)]
+    return rows
+
+
+def _splits(subjects: list[Subject], frames: NDArray[np.uint8], found: Found) -> dict[str, dict[str, float]]:
+    """How every fused graph's time on a CPU divides, where the package that reads graphs is installed."""
+    splits: dict[str, dict[str, float]] = {}
+    if found.stopped or find_spec("onnx") is None:
+        return splits
+    for subject in subjects:
+        if subject.name not in found.courses or subject.named.runtime not in ("onnxruntime", "openvino"):
+            continue
+        size_hw = input_size_hw(subject)
+        batches = [
+            stacked([frames[number] for number in frame_numbers(first, subject.batch, len(frames))], size_hw)
+            for first in range(len(frames))
+        ]
+        splits[subject.name] = _split(subject, batches)
+    return splits
+
+
+def _split(subject: Subject, batches: list[NDArray[np.uint8]]) -> dict[str, float]:
+    path, threads, least_score = graph_file(subject), subject.threads, score_threshold(subject)
+    assert path is not None
+    if subject.named.runtime == "openvino":
+        from bench.openvino_split import openvino_split  # noqa: PLC0415 - each engine has its own package
+
+        return openvino_split(path, batches, threads, subject.named.precision, least_score)
+    from bench.graph_split import graph_split  # noqa: PLC0415 - needs onnx
+
+    return graph_split(path, batches, threads, least_score)
+
+
+def _report(
+    subjects: list[Subject],
+    frames: NDArray[np.uint8],
+    arguments: EngineArguments,
+    watch: Watch,
+    found: Found,
+    splits: dict[str, dict[str, float]],
+) -> Document:
+    measured = [subject for subject in subjects if subject.name in found.courses]
+    base = base_of(arguments.base, found)
+    settings = {
+        "rounds": arguments.rounds,
+        "frames": arguments.frames or "generated",
+        "frame_size": [frames.shape[2], frames.shape[1]],
+        "frame_count": len(frames),
+        "instances": arguments.instances,
+        "decode": arguments.decode,
+        "threads": arguments.threads or usable_cpus(),
+        "device": arguments.device,
+        "seed": arguments.seed,
+    }
+    rows = {subject.name: subject_report(subject, found, base) for subject in measured}
+    for name, split in splits.items():
+        graph_ms = rows[name]["summary_ms_a_frame"]["graph"].get("median", 0.0)
+        rows[name]["graph_split_ms"] = {stage: share * graph_ms for stage, share in split.items()}
+    partial, left_out = found.stopped or bool(found.errors), found.left_out
+    return document(
+        "engine", watch, settings, partial, base=base, subjects=rows, left_out=left_out, errors=found.errors
+    )
 
 
 def _check_base(subjects: list[Subject], asked: str) -> None:

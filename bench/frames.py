@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from scene.errors import DataError
 from scene.image import RgbImage, parse_size
+from serve.frame import EncodedFrame, Encoding
 from streetmask.sources import open_source
 
 SEED = 30_000
@@ -31,6 +33,26 @@ def load_frames(source: str | None, count: int, size: str | None) -> NDArray[np.
     if not frames:
         raise DataError(f"{source} holds no picture to measure on")
     return np.stack(frames)
+
+
+def store_frames(frames: NDArray[np.uint8], folder: Path, jpeg_quality: int | None = None) -> Path:
+    """Write pictures [N, H, W, 3] for other processes: as they are, or each as a JPEG file of the quality."""
+    if jpeg_quality is None:
+        np.save(folder / "frames.npy", frames)
+        return folder / "frames.npy"
+    path = folder / "frames"
+    path.mkdir()
+    for number, frame in enumerate(frames):
+        (path / f"{number:06}.jpg").write_bytes(EncodedFrame.jpeg(frame, jpeg_quality).data)
+    return path
+
+
+def stored_frames(path: Path) -> NDArray[np.uint8] | list[EncodedFrame]:
+    """What was stored there: pictures that are mapped into memory, or files' bytes that lie in it."""
+    if path.is_dir():
+        return [EncodedFrame(file.read_bytes(), Encoding.JPEG) for file in sorted(path.iterdir())]
+    frames: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    return frames
 
 
 def _rendered(count: int, size_hw: tuple[int, int]) -> Iterator[RgbImage]:

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,11 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-_ROUNDS = 12
+ROUNDS = 12
 _WARM = 2
 _ERRORS_ONLY = 3
 _DETECTION = ("Softmax", "Exp", "TopK")
-_RANKING = ("num", "boxes", "scores", "classes")
+RANKING = ("num", "boxes", "scores", "classes")
 
 
 def graph_split(
@@ -34,14 +34,19 @@ def graph_split(
     stage_of = stages_of(optimised)
     for name, micros in runs:
         spent_us[stage_of.get(name, "network")] += micros
+    return shares(spent_us)
+
+
+def shares(spent_us: Mapping[str, float]) -> dict[str, float]:
+    """Of each stage in all; empty where no time was told."""
     whole = sum(spent_us.values())
-    return {stage: round(spent_us[stage] / whole, 4) for stage in ("network", "nms", "masks")} if whole else {}
+    return {stage: round(spent_us.get(stage, 0.0) / whole, 4) for stage in ("network", "nms", "masks")} if whole else {}
 
 
 def stages_of(graph: onnx.GraphProto) -> dict[str, str]:
     """The stage of each node by name."""
     late = _descendants(graph)
-    ranking = _ancestors(graph, _RANKING)
+    ranking = _ancestors(graph, RANKING)
     return {
         node.name: "network" if node.name not in late else "nms" if node.name in ranking else "masks"
         for node in graph.node
@@ -84,7 +89,7 @@ def _profile(
     options.optimized_model_filepath = str(folder / "optimised.onnx")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     optional = {node.name: np.array(score_threshold, np.float32) for node in session.get_overridable_initializers()}
-    for number in range(_ROUNDS):
+    for number in range(ROUNDS):
         session.run(None, {"image": batches[number % len(batches)], **optional})
     events = json.loads(Path(session.end_profiling()).read_text())
     runs = [
@@ -92,4 +97,4 @@ def _profile(
         for event in events
         if event.get("cat") == "Node" and str(event["name"]).endswith("_kernel_time")
     ]
-    return runs[len(runs) * _WARM // _ROUNDS :], onnx.load(folder / "optimised.onnx").graph
+    return runs[len(runs) * _WARM // ROUNDS :], onnx.load(folder / "optimised.onnx").graph

@@ -16,7 +16,10 @@ import psutil
 
 from serve.settings import usable_cpus
 
-PACKAGES = ("streetmask", "numpy", "opencv-python-headless", "onnxruntime", "torch", "grpcio", "tensorrt")
+PACKAGES = (
+    *("streetmask", "numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "grpcio"),
+    *("tensorrt", "tensorrt-rtx"),
+)
 _CLOCK_MOVED = 0.05
 _HEATED_C = 10.0
 _OTHERS_SHARE = 0.1

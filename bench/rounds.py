@@ -63,12 +63,14 @@ class Course:
 
 @dataclass
 class Found:
-    """What a run came to so far; ``errors`` by subject, or by "rounds" for what ended these; ``stopped`` by Ctrl-C."""
+    """What a run came to so far; ``errors`` by subject, or by "rounds" for what ended these; ``left_out`` says of a
+    subject why it cannot run here; ``stopped`` by Ctrl-C."""
 
     courses: dict[str, Course] = field(default_factory=dict)
     loaded: dict[str, Loaded] = field(default_factory=dict)
     ended: dict[str, Ended] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
 
 

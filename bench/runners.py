@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene.image import RgbImage, network_input
-from scene.instances import Detections, Instance, instances_on_frame
+from scene.instances import Detections, full_masks
 from serve.engines import Engine
+from serve.frame import EncodedFrame
 from serve.models import detections
 
 if TYPE_CHECKING:  # an installation that serves has no torch, and times ONNX files all the same
@@ -23,9 +24,9 @@ if TYPE_CHECKING:  # an installation that serves has no torch, and times ONNX fi
 class Run(NamedTuple):
     """One call: milliseconds by stage, the rows per frame, and how many instances were pasted in all.
 
-    Stages are ``prepare``: stretch, stack, copy to the device; ``network``; ``nms``: decoding, top-k, Fast NMS;
-    ``masks``: assembly, rescoring, copy to the host; ``paste``: each mask onto the whole frame. An engine whose graph
-    is one piece has ``graph`` for the three in the middle.
+    Stages are ``decode`` where the frames are files; ``prepare``: stretch, stack, copy to the device; ``network``;
+    ``nms``: decoding of boxes, top-k, Fast NMS; ``masks``: assembly, rescoring, copy to the host; ``paste``: each mask
+    onto the whole frame. An engine whose graph is one piece has ``graph`` for the three in the middle.
     """
 
     stages_ms: dict[str, float]
@@ -48,12 +49,11 @@ class Pasting:
     thresholds: tuple[float, ...]
     forced: int | None = None
 
-    def paste(self, rows: list[Detections], frames: list[RgbImage]) -> list[Instance]:
-        """Every wanted row of every frame at the frame's size."""
+    def paste(self, rows: list[Detections], frames: list[RgbImage]) -> list[NDArray[np.uint8]]:
+        """The masks of every frame's wanted rows, uint8 [n, H, W] of 0 and 1, each of the frame's size."""
         return [
-            instance
+            full_masks(self._wanted(found), (frame.shape[0], frame.shape[1]))
             for found, frame in zip(rows, frames, strict=True)
-            for instance in instances_on_frame(self._wanted(found), (frame.shape[0], frame.shape[1]))
         ]
 
     def least_score(self) -> float:
@@ -132,7 +132,22 @@ class GraphRunner:
         rows = [detections(outputs, index) for index in range(len(frames))]
         with clock.stage("paste"):
             pasted = self._pasting.paste(rows, frames)
-        return Run(clock.read(), rows, len(pasted))
+        return Run(clock.read(), rows, sum(map(len, pasted)))
+
+
+class DecodingRunner:
+    """Any runner behind the decoding of its frames, as the server decodes them."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def run(self, frames: list[EncodedFrame]) -> Run:
+        """Answer a batch of frames."""
+        clock = HostClock()
+        with clock.stage("decode"):
+            pictures = [frame.decode() for frame in frames]
+        run = self._runner.run(pictures)
+        return run._replace(stages_ms={**clock.read(), **run.stages_ms})
 
 
 class TorchRunner:
@@ -163,7 +178,7 @@ class TorchRunner:
         rows = [Detections(*(field[index, :count] for field in fields)) for index, count in enumerate(num.tolist())]
         with clock.stage("paste"):
             pasted = self._pasting.paste(rows, frames)
-        return Run({**clock.read(), **middle_ms}, rows, len(pasted))
+        return Run({**clock.read(), **middle_ms}, rows, sum(map(len, pasted)))
 
     def _answer(self, batch: "torch.Tensor") -> tuple[list[NDArray[Any]], dict[str, float]]:
         """The contract's six arrays on the host, and the milliseconds of the three thirds."""

@@ -1,19 +1,15 @@
 """``bench serve``: what streams get from a server, under load, at its limit and beyond it."""
 
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from http.client import HTTPException
 from itertools import cycle, takewhile
 from pathlib import Path
 from statistics import median
 from typing import Any
-
-import psutil
 
 from bench.bare import BARE_LOOPS, BareLoop, Loop
 from bench.frames import load_frames
@@ -21,10 +17,12 @@ from bench.load import ANY_IN_FLIGHT, Arrivals, Exchange, LoadPlan, load_report,
 from bench.machine import Watch
 from bench.report import document, emit, prepare_out, ratio_text
 from bench.samples import LEAST, paired_ratio
+from bench.server_memory import MemoryWatch, resident_bytes
 from scene.artifact import Precision
 from scene.errors import ServerError, StreetMaskError, require
 from serve.answer import Answer
 from serve.client import NONE_DROPPED, Client
+from serve.engines import EngineName
 from serve.frame import EncodedFrame
 from serve.settings import usable_cpus
 from streetmask.command_line import INTERRUPTED
@@ -59,8 +57,10 @@ class ServeArguments:
     """The sweep's bound on the 95th percentile of the age, with at most one frame in a hundred dropped."""
     overload: tuple[float, ...] = ()
     """Further loads, as multiples of the throughput that the server reaches."""
+    engine: EngineName | None = None
+    """What runs the network of that folder; the fastest that can be trusted without it."""
     precision: Precision | None = None
-    """Which of that folder's files; its first without it."""
+    """What that computes in; the fastest that can be trusted without it."""
     bare: bool = False
     """Compare that throughput with the engine called in a loop; needs --spawn."""
     windows: int = 12
@@ -102,8 +102,11 @@ class ServeArguments:
 class Bench:
     """One run against one server: ``found`` grows step by step, so that what is done is kept whatever comes."""
 
-    def __init__(self, arguments: ServeArguments, address: str, frames: list[EncodedFrame]) -> None:
+    def __init__(
+        self, arguments: ServeArguments, address: str, frames: list[EncodedFrame], pid: int | None = None
+    ) -> None:
         self._arguments = arguments
+        self._pid = pid
         self._address = address
         self._frames = frames
         self.found: dict[str, Any] = {"loads": {}}
@@ -133,8 +136,9 @@ class Bench:
         plan = LoadPlan(rates, arguments.seconds, arguments.arrivals, arguments.seed)
         with self._clients(len(rates)) as clients:
             exchanges: list[Exchange] = [partial(client.stream, in_flight=ANY_IN_FLIGHT) for client in clients]
-            logs, ending = run_load(exchanges, self._frames, plan, partial(_close, clients))
-        report = load_report(logs)
+            with MemoryWatch(self._pid, arguments.metrics) as memory:
+                logs, ending = run_load(exchanges, self._frames, plan, partial(_close, clients))
+        report = load_report(logs) | {"server_memory": memory.report()}
         self.found["loads"][name] = report
         print(load_line(name, report), flush=True)
         if ending == "stopped":
@@ -160,7 +164,9 @@ class Bench:
             turns: dict[str, Callable[[], float]] = {"served": partial(served_fps, clients, self._frames)}
             if arguments.bare and arguments.spawn is not None:
                 bare = stack.enter_context(
-                    closing(BareLoop(arguments.spawn, usable_cpus(), self._frames, arguments.precision))
+                    closing(
+                        BareLoop(arguments.spawn, usable_cpus(), self._frames, arguments.precision, arguments.engine)
+                    )
                 )
                 turns |= {f"bare_{loop}": partial(_bare_fps, bare, loop) for loop in BARE_LOOPS}
             try:
@@ -215,10 +221,10 @@ def serve(arguments: ServeArguments) -> int:
     watch = Watch()
     with _server(arguments) as (address, pid):
         watch.lap()
-        bench = Bench(arguments, address, frames)
+        bench = Bench(arguments, address, frames, pid)
         bench.run()
         watch.lap()
-        memory = _memory(pid, arguments.metrics)
+        memory = resident_bytes(pid, arguments.metrics)
     partial_run = bench.stopped or bool(bench.error)
     errors = [bench.error] if bench.error else []
     emit(
@@ -269,7 +275,15 @@ def load_line(name: str, report: dict[str, Any]) -> str:
     late = (
         f"; sent late by {late_ms:.0f} ms (p95): the generator or the connection is at its limit" if late_ms > 5 else ""
     )
-    return f"{name}: {rates} ({counts}); age ms {figures}{late}"
+    return f"{name}: {rates} ({counts}); age ms {figures}{late}{memory_words(report.get('server_memory'))}"
+
+
+def memory_words(memory: dict[str, Any] | None) -> str:
+    """What the server held at the start, in the middle and at the end of a load; nothing where that is not known."""
+    if memory is None:
+        return ""
+    mebibytes = [f"{memory[f'{part}_bytes'] / 2**20:.0f}" for part in ("start", "middle", "end")]
+    return f"; the server's memory {', '.join(mebibytes)} MiB"
 
 
 def throughput_line(found: dict[str, Any]) -> str:
@@ -287,28 +301,10 @@ def _server(arguments: ServeArguments) -> Iterator[tuple[str, int | None]]:
     if arguments.spawn is None:
         yield arguments.server, None
         return
-    options = ("--precision", arguments.precision) if arguments.precision else ()
+    asked = {"--engine": arguments.engine, "--precision": arguments.precision}
+    options = [word for option, value in asked.items() if value is not None for word in (option, value)]
     with server_process(arguments.spawn, options) as server:
         yield server.address, server.pid
-
-
-def _memory(pid: int | None, metrics: str) -> dict[str, int] | None:
-    """Bytes that the server's process holds, where it can be asked."""
-    with suppress(OSError, psutil.Error, ValueError, HTTPException):
-        if metrics:
-            return _scraped(metrics)
-        if pid is not None:
-            info = psutil.Process(pid).memory_info()
-            return {"resident_bytes": int(info.rss)}
-    return None
-
-
-def _scraped(metrics: str) -> dict[str, int] | None:
-    with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=5) as page:  # the user's own server
-        for line in page.read().decode().splitlines():
-            if line.startswith("process_resident_memory_bytes "):
-                return {"resident_bytes": int(float(line.split()[1]))}
-    return None
 
 
 def _bare_fps(bare: BareLoop, loop: Loop) -> float:

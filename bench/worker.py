@@ -14,7 +14,11 @@ import numpy as np
 import psutil
 
 from bench.child import Child
+from bench.frames import stored_frames
+from bench.runners import DecodingRunner, Run
 from bench.subjects import Subject, open_runner
+from scene.image import RgbImage
+from serve.frame import EncodedFrame
 
 _START_S = 1200.0
 """Longest wait for a subject to load and answer for the first time: ``torch.compile`` takes minutes."""
@@ -78,20 +82,29 @@ class Worker:
 
 
 def answer_frames(connection: Connection, subject: Subject, path: Path) -> None:
-    """The worker's side: load, then answer until told to end."""
-    frames = np.load(path, mmap_mode="r")
-    runner = open_runner(subject)
+    """The worker's side: load, then answer frames that are stored there until told to end."""
+    run, frames = _opened(subject, path)
     load_ms = since_start_ms()
     started_s = time.perf_counter()
-    runner.run([np.ascontiguousarray(frames[0])] * subject.batch)
+    run([frames(0)] * subject.batch)
     connection.send(Loaded(load_ms, (time.perf_counter() - started_s) * 1000))
     while (numbers := connection.recv()) is not None:
-        batch = [np.ascontiguousarray(frames[number]) for number in numbers]
+        batch = [frames(number) for number in numbers]
         started_s = time.perf_counter()
-        run = runner.run(batch)
+        found = run(batch)
         total_ms = (time.perf_counter() - started_s) * 1000
-        connection.send(Sample(total_ms, run.stages_ms, sum(len(rows) for rows in run.rows), run.pasted))
+        connection.send(Sample(total_ms, found.stages_ms, sum(len(rows) for rows in found.rows), found.pasted))
     connection.send(peaks())
+
+
+def _opened(
+    subject: Subject, path: Path
+) -> tuple[Callable[[list[Any]], Run], Callable[[int], RgbImage | EncodedFrame]]:
+    """What answers a batch of frames, and what gives the frame of a number."""
+    runner, frames = open_runner(subject), stored_frames(path)
+    if isinstance(frames, list):
+        return DecodingRunner(runner).run, frames.__getitem__
+    return runner.run, lambda number: np.ascontiguousarray(frames[number])
 
 
 def since_start_ms() -> float:

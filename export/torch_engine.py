@@ -48,10 +48,10 @@ def open_weights(path: Path, preset: str | None = None, nms: NmsKind = "fast", t
     progress = file.progress
     del file  # with it goes its hold on the weights that folding replaces
     segmenter = deployed(network, DetectSettings(nms=nms))
-    return Model(_described(path.stem, segmenter, progress), TorchEngine(segmenter))
+    return Model(described(path.stem, segmenter, progress), TorchEngine(segmenter))
 
 
-def _described(name: str, segmenter: Segmenter, progress: Mapping[str, Any]) -> Artifact:
+def described(name: str, segmenter: Segmenter, progress: Mapping[str, Any]) -> Artifact:
     """What a model folder's manifest would say, as far as weights alone tell it."""
     config, rows = segmenter.network.config, segmenter.settings.rows
     return Artifact(

@@ -101,6 +101,15 @@ def instances_on_frame(detections: Detections, size_hw: tuple[int, int]) -> Iter
         )
 
 
+def full_masks(detections: Detections, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Every detection's mask on a frame of (height, width): uint8 [N, H, W] of 0 and 1, best first."""
+    frames = np.zeros((len(detections), *size_hw), np.uint8)  # in one piece, of which untouched pages cost nothing
+    for frame, instance in zip(frames, instances_on_frame(detections, size_hw), strict=True):
+        (x, y), (h, w) = instance.mask_xy, instance.mask.shape
+        frame[y : y + h, x : x + w] = instance.mask
+    return frames
+
+
 def paste_mask(
     mask: NDArray[np.uint8], region_xyxy: tuple[int, int, int, int], size_hw: tuple[int, int]
 ) -> NDArray[np.uint8]:

@@ -89,6 +89,6 @@ def test_the_table_shows_percents_and_changes() -> None:
     row = {"box": {"ap": 0.5}, "mask": {"ap": 0.25, "ap50": 0.4}, "cityscapes": {"ap": 0.2}}
     row |= {"change": {"mask_ap": -0.001}}
     nothing = {"box": {"ap": None}, "mask": {"ap": None, "ap50": None}, "cityscapes": {"ap": None}}
-    (_, line, last) = lines({"accuracy": {"m/onnxruntime": {"set": row, "none": nothing}}})
+    (_, line, last) = lines({"accuracy": {"m/onnxruntime": {"set": row, "none": nothing}}, "left_out": {}})
     assert line.split() == ["m/onnxruntime", "set", "50.00", "25.00", "40.00", "20.00", "-0.100"]
     assert last.split() == ["m/onnxruntime", "none", "-", "-", "-", "-"]

@@ -162,3 +162,19 @@ def test_steps_of_training_are_judged_and_its_loader_is_shown(
     out = capsys.readouterr().out
     assert "worse      bfloat16: +" in out
     assert "not judged loader of 2 processes: +" in out
+
+
+def test_an_export_is_held_against_the_base_of_its_own_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def export_run(median: float, seed: int, speed: float = 1.0) -> dict[str, Any]:
+        medians = {"a/onnxruntime": 10 * speed, "a/openvino": median * speed, "b/onnxruntime": 20 * speed}
+        run = engine_run(medians, seed) | {"kind": "export", "base": ""}
+        for name, subject in run["subjects"].items():
+            subject["base"] = f"{name[0]}/onnxruntime"
+        return run
+
+    assert ask(tmp_path, export_run(5, 1), export_run(5, 2, speed=1.5)) == 0
+    assert "not judged b/onnxruntime" in capsys.readouterr().out
+    assert ask(tmp_path, export_run(5, 1), export_run(6, 2)) == 1
+    assert "worse      a/openvino: +" in capsys.readouterr().out

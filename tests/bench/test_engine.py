@@ -84,26 +84,37 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_command_measures_a_checkpoint_on_two_engines(
+def test_the_command_measures_a_checkpoint_on_the_engines_that_run_here_and_names_the_others(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["engine", str(checkpoint), "--engines", "onnxruntime", "torch", "--rounds", "8", "--threads", "1"]
-    words += ["--batch", "1", "2", "--frame-count", "2", "--size", "160x96", "--instances", "7"]
+    pytest.importorskip("openvino", reason="needs the package openvino")
+    words = ["engine", str(checkpoint), "--engines", "onnxruntime", "openvino", "torch", "torch-float16"]
+    words += ["--rounds", "8", "--threads", "1", "--decode", "--batch", "1", "2", "--frame-count", "2"]
+    words += ["--size", "160x96", "--instances", "7"]
     assert main([*words, "--out", str(tmp_path / "run.json")]) == 0
-    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    printed = capsys.readouterr().out.splitlines()
+    line = json.loads(printed[-1])
     assert "samples_ms" not in next(iter(line["subjects"].values()))
     report = json.loads((tmp_path / "run.json").read_text())
     assert (report["kind"], report["partial"], report["base"]) == ("engine", False, f"{checkpoint}/onnxruntime")
-    assert len(report["subjects"]) == 4
+    assert len(report["subjects"]) == 6
+    assert list(report["left_out"]) == [f"{checkpoint}/torch-float16", f"{checkpoint}/torch-float16/b2"]
+    reason = report["left_out"][f"{checkpoint}/torch-float16"]
+    assert f"not measured: {checkpoint}/torch-float16: {reason}" in printed
     for name, subject in report["subjects"].items():
-        stages = {"total", "prepare", "paste"} | ({"graph"} if "onnx" in name else {"network", "nms", "masks"})
+        stages = {"total", "decode", "prepare", "paste"}
+        stages |= {"network", "nms", "masks"} if "torch" in name else {"graph"}
         assert set(subject["samples_ms"]) == stages
         assert all(len(values) == 8 and min(values) >= 0 for values in subject["samples_ms"].values())
         assert subject["rows_a_frame"] == subject["pasted_a_frame"] == 7  # forced, the same work for all
         assert subject["host_peak_bytes"] > 1 << 20
         assert subject["load_ms"] > 0 < subject["first_call_ms"]
-    split = report["subjects"][report["base"]]["graph_split_ms"]
-    assert set(split) == {"network", "nms", "masks"} and min(split.values()) > 0
+    for name in ("onnxruntime", "openvino", "openvino/b2"):
+        split = report["subjects"][f"{checkpoint}/{name}"]["graph_split_ms"]
+        assert set(split) == {"network", "nms", "masks"} and min(split.values()) > 0
+    torch_row = report["subjects"][f"{checkpoint}/torch"]
+    assert torch_row["summary_ms_a_frame"]["graph"]["median"] > torch_row["summary_ms_a_frame"]["network"]["median"]
+    assert torch_row["graph_ratio_to_base"]["ratio"] > 0
     assert report["subjects"][report["base"]]["ratio_to_base"] == {"ratio": 1, "low": 1, "high": 1}
     assert report["machine"]["cpu"] and report["machine"]["packages"]["onnxruntime"]
 
@@ -114,6 +125,7 @@ def test_the_command_measures_a_checkpoint_on_two_engines(
         (["nothing-there"], "targets: expected a model folder, a checkpoint or a preset"),
         (["street-nano", "--base", "other"], "base: expected one of street-nano/onnxruntime"),
         (["street-nano", "--size", "big"], "size: expected WIDTHxHEIGHT"),
+        (["street-nano", "--engines", "caffe"], "engines: expected onnxruntime, "),
         (["street-nano", "--rounds", "1"], "rounds: expected 8 or more"),
         (["street-nano", "--device", "cuda"], "torch sees no GPU here"),
     ],

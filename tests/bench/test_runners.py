@@ -5,11 +5,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from bench.runners import DeviceClock, GraphRunner, HostClock, Pasting, TorchRunner
+from bench.runners import DecodingRunner, DeviceClock, GraphRunner, HostClock, Pasting, TorchRunner
 from export.graph import deployable
 from model.segmenter import TorchPredictor
 from scene.image import RgbImage
 from serve.engines import Outputs
+from serve.frame import EncodedFrame
 from tests.model.tiny_network import TINY, seeded_network
 
 FRAMES: list[RgbImage] = list(np.random.default_rng(1).integers(0, 256, (2, 96, 160, 3), np.uint8))
@@ -63,6 +64,23 @@ def test_a_graph_is_one_stage() -> None:
     assert set(run.stages_ms) == {"prepare", "graph", "paste"}
     assert run.pasted == 2
     assert run.rows[0].scores.tolist() == [np.float32(0.9)]
+
+
+def test_a_decoded_frame_is_answered_as_the_picture_that_it_shows() -> None:
+    files = [EncodedFrame.jpeg(frame, 90) for frame in FRAMES]
+    run = DecodingRunner(torch_runner("cpu")).run(files)
+    expected = torch_runner("cpu").run([file.decode() for file in files])
+    assert set(run.stages_ms) == {"decode", "prepare", "network", "nms", "masks", "paste"}
+    assert run.pasted == expected.pasted > 0
+    for ours, theirs in zip(run.rows, expected.rows, strict=True):
+        np.testing.assert_array_equal(ours.scores, theirs.scores)
+
+
+def test_masks_are_pasted_at_the_frames_full_size() -> None:
+    rows = torch_runner("cpu").run(FRAMES).rows
+    pasted = ALL.paste(rows, FRAMES)
+    assert [masks.shape for masks in pasted] == [(len(found), 96, 160) for found in rows]
+    assert all(masks.dtype == np.uint8 for masks in pasted)
 
 
 @pytest.mark.gpu

@@ -59,6 +59,7 @@ def test_a_spawned_server_is_held_against_its_engine_in_a_loop_and_taken_to_its_
     monkeypatch.setattr("bench.serving._WINDOW_S", 0.2)
     monkeypatch.setattr("bench.serving._SWEEP_STEPS", 2)
     words = ["serve", "--spawn", str(tiny_folder), "--rate", "5", *SHORT, "--bare", "--sweep", "--overload", "1.5"]
+    words += ["--engine", "onnxruntime", "--precision", "float32"]
     assert main([*words, "--windows", "8", "--out", str(tmp_path / "run.json")]) == 0
     report = json.loads((tmp_path / "run.json").read_text())
     found = report["throughput"]
@@ -70,6 +71,8 @@ def test_a_spawned_server_is_held_against_its_engine_in_a_loop_and_taken_to_its_
     assert loads == ["load", "1.5 x throughput", "sweep 1", "sweep 2"]
     assert len(report["sweep"]["trials"]) == len(report["loads"]) - 2
     assert report["server_memory"]["resident_bytes"] > 1 << 20
+    memory = report["loads"]["load"]["server_memory"]
+    assert memory["most_bytes"] >= memory["end_bytes"] > 1 << 20
     assert "samples_age_ms" in report["loads"]["load"]
     assert "samples_age_ms" not in report_of(capsys.readouterr().out)["loads"]["load"]
 
@@ -123,6 +126,14 @@ def test_what_cannot_be_asked_is_told_in_a_sentence(
 ) -> None:
     assert main(["serve", *words]) == 1
     assert sentence in capsys.readouterr().err
+
+
+def test_an_engine_that_the_folder_has_no_file_for_is_told(
+    tiny_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["serve", "--spawn", str(tiny_folder), "--engine", "onnxruntime", "--precision", "int8", *SHORT]
+    assert main(words) == 1
+    assert "cannot run here on onnxruntime" in capfd.readouterr().err
 
 
 def test_an_empty_folder_of_frames_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,3 +196,6 @@ def test_a_load_is_within_the_bound(change: dict[str, Any], good: bool) -> None:
 def test_a_load_in_one_line() -> None:
     line = load_line("load", {**LOAD, "offered_fps": 20.0, "answered_fps": 19.9})
     assert line.startswith("load: 20.0 fps offered, 19.9 answered (200 due, 199 answered, 1 dropped); age ms median 50")
+    memory = {"start_bytes": 90 << 20, "middle_bytes": 100 << 20, "end_bytes": 101 << 20}
+    line = load_line("load", {**LOAD, "offered_fps": 20.0, "answered_fps": 19.9, "server_memory": memory})
+    assert line.endswith("; the server's memory 90, 100, 101 MiB")

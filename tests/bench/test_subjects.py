@@ -9,17 +9,18 @@ import torch
 
 from bench.subjects import (
     DRAWING_THRESHOLD,
-    EngineName,
     Subject,
     load_segmenter,
     open_runner,
     parse_subjects,
     score_threshold,
+    those_that_run,
 )
 from model.detect import DetectSettings
 from scene.errors import ConfigurationError
 from scene.image import decode_image
 from tests.export.conftest import Published
+from tests.serve.tiny_model import write_tiny_model
 
 COMMON = Subject("", "onnxruntime")
 
@@ -50,16 +51,26 @@ def test_a_graph_is_asked_for_what_is_drawn_for_every_row_or_for_those_that_are_
     assert score_threshold(replace(drawn, instances=9)) == 0
 
 
+def test_what_a_folder_has_no_file_for_is_named_and_the_others_are_left(tmp_path: Path) -> None:
+    folder = str(write_tiny_model(tmp_path / "tiny" / "3"))
+    here, left_out = those_that_run(parse_subjects((folder,), ("onnxruntime", "onnxruntime-int8"), (1,), COMMON))
+    assert [subject.engine for subject in here] == ["onnxruntime"]
+    assert left_out == {f"{folder}/onnxruntime-int8": "no file for onnxruntime in int8; there are onnx float32"}
+    forced = parse_subjects((folder,), ("onnxruntime-int8",), (1,), replace(COMMON, instances=3))
+    assert those_that_run(forced) == (forced, {}), "a graph is written for it"
+
+
 @pytest.mark.parametrize(
     ("engine", "folded", "dtype"),
     [
         ("torch-plain", False, torch.float32),
         ("torch", True, torch.float32),
         ("torch-bfloat16", True, torch.bfloat16),
+        ("torch-float16", True, torch.float16),
         ("torch-compile", True, torch.float32),
     ],
 )
-def test_what_a_torch_engine_runs(published: Published, engine: EngineName, folded: bool, dtype: torch.dtype) -> None:
+def test_what_a_torch_engine_runs(published: Published, engine: str, folded: bool, dtype: torch.dtype) -> None:
     backbone = load_segmenter(str(published.folder), DetectSettings(), engine).network.backbone
     assert any("running_mean" in name for name in backbone.state_dict()) is not folded
     stem = backbone.state_dict()["conv1.weight"]

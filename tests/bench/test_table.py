@@ -9,6 +9,7 @@ from bench.load import Outcome, StreamLog, load_report
 from bench.samples import totals
 from bench.table import page
 from tests.bench.test_compare import run_document
+from tests.bench.test_exporting import export_document
 
 ONE = {"ratio": 1.0, "low": 1.0, "high": 1.0}
 
@@ -27,6 +28,7 @@ def engine_document() -> dict[str, Any]:
         "summary_ms_a_frame": totals(stages),
         "graph_split_ms": {"network": 7.0, "nms": 0.6, "masks": 0.4},
         "ratio_to_base": ONE,
+        "graph_ratio_to_base": {**ONE, "ratio": 0.9},
     }
     run = run_document("engine", base="m/onnxruntime", subjects={"m/onnxruntime": subject})
     run["machine"] |= {"python": "3.11.7", "commit": "abc", "system": "Linux"}
@@ -87,17 +89,51 @@ def test_speed_and_accuracy_stand_side_by_side() -> None:
         "11.9",
         "12.0",
         "1.0",
+        "8.0",
         "7.0",
         "0.60",
         "0.40",
         "1.0",
         "20.0",
         "1.000 (1.000 to 1.000)",
+        "0.900 (1.000 to 1.000)",
         "25.00",
         "2.0",
         "200",
     ]
     assert "| `m/onnxruntime` | unseen | 500 | 30.00 | 25.00 | 40.00 | 10.00 |  | 50.00 | 20.00 |  |" in text
+
+
+def test_the_time_of_decoding_stands_where_frames_were_files() -> None:
+    run = engine_document()
+    assert "| decode |" not in page([run])
+    run["settings"]["decode"] = True
+    run["subjects"]["m/onnxruntime"]["summary_ms_a_frame"]["decode"] = {"median": 3.25}
+    assert "| 12.0 | 3.2 | 1.0 | 8.0 |" in page([run])
+
+
+def test_what_could_not_be_measured_is_named_with_its_reason() -> None:
+    run = engine_document() | {"left_out": {"m/tensorrt": "no GPU", "m/caffe": "gone", "m/tensorrt-rtx": "no GPU"}}
+    assert "Not measured here:\n\n- `m/tensorrt`, `m/tensorrt-rtx`: no GPU.\n- `m/caffe`: gone." in page([run])
+    assert "Not measured here" not in page([engine_document()])
+
+
+def test_each_precision_stands_with_its_size_and_its_parity() -> None:
+    text = page([export_document()])
+    assert "| `m/onnxruntime` | 8.0 | 8.9 | 1.000 (1.000 to 1.000) | 7.0 | 0.9950 | 0.9900 | 2.0e-03 | 200 |" in text
+    assert "| `m/openvino` | 8.0 | 8.9 | 0.500 (1.000 to 1.000) | 7.0 |  |  |  | 200 |" in text
+    assert "| `m` | onnx float32 | the weights | 7.0 | 12.5 | 900 |" in text
+    assert "- `m/tensorrt-float16`, `m/tensorrt-int8`: no GPU here." in text
+
+
+def test_memory_under_a_load_says_how_it_grew_where_the_load_is_long() -> None:
+    run = serve_document()
+    memory = {f"{part}_bytes": 100 << 20 for part in ("start", "middle", "end", "most")}
+    run["loads"]["load"]["server_memory"] = memory | {"slope_bytes_a_second": 20 << 20}
+    words = "Its memory under the load *load*: 100, 100, 100 MiB at the start, in the middle and at the end of "
+    assert words + "2 frames, 100 at most." in page([run])
+    run["loads"]["load"] |= {"frames": {"due": 5000}, "offered_fps": 40.0}
+    assert words + "5000 frames, 100 at most; over the second half +500.00 MiB a thousand frames." in page([run])
 
 
 def test_served_figures_say_what_was_dropped_and_how_old_answers_were() -> None:

@@ -13,6 +13,7 @@ from scene.instances import (
     Instance,
     decode_rle,
     encode_rle,
+    full_masks,
     instances_on_frame,
     paste_mask,
 )
@@ -58,6 +59,7 @@ def test_no_detections_are_no_instances() -> None:
     empty = detections([], NO_MASKS, [])
     assert len(empty) == 0
     assert list(instances_on_frame(empty, (20, 30))) == []
+    assert full_masks(empty, (20, 30)).shape == (0, 20, 30)
     assert len(empty.above(np.zeros(8, np.float32))) == 0
     assert len(empty.first(5)) == 0
 
@@ -119,6 +121,15 @@ def test_a_mask_covers_its_box_and_never_leaves_the_frame(box: list[float], size
 def test_a_full_mask_lies_at_its_place() -> None:
     one = Instance(0, 0.5, 0.5, (2, 1, 4, 3), (2, 1), np.array([[1, 0], [1, 1]], np.uint8))
     assert one.full_mask((3, 5)).tolist() == [[0, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 1, 0]]
+
+
+def test_all_full_masks_are_each_ones_full_mask() -> None:
+    masks = np.random.default_rng(1).integers(0, 256, (3, 5, 10), np.uint8)
+    found = detections([[0.1, 0.2, 0.5, 0.6], [0, 0, 1, 1], [0.5, 0.5, 0.5, 0.5]], masks)
+    together = full_masks(found, (50, 100))
+    assert together.dtype == np.uint8
+    expected = [one.full_mask((50, 100)) for one in instances_on_frame(found, (50, 100))]
+    np.testing.assert_array_equal(together, np.stack(expected))
 
 
 def test_rows_above_each_classs_threshold_stay() -> None:
