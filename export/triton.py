@@ -43,7 +43,7 @@ def write_repository(
 
 
 def _check_identity(artifact: Artifact) -> None:
-    if Path(artifact.name).name != artifact.name:
+    if Path(artifact.name).name != artifact.name or artifact.name in ("", ".."):
         raise ArtifactError(f"expected a model's name that names a folder, but {artifact.name!r} came; export it again")
     require("version", artifact.version >= 1, "a version from 1, since Triton passes over 0", artifact.version)
 
