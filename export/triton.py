@@ -113,11 +113,19 @@ def _draft_folder(home: Path, version: int) -> Iterator[Path]:
 
 def _take_place(draft: Path, home: Path, version: int) -> None:
     """The draft becomes the version, the one that was there goes; the configuration comes last, in one step."""
-    config = (draft / _CONFIG).replace(home / f"{_CONFIG}.partial")
     final, before = home / str(version), home / f"{version}.before"
     shutil.rmtree(before, ignore_errors=True)
-    if final.exists():
+    config = (draft / _CONFIG).replace(home / f"{_CONFIG}.partial")
+    replaced = final.exists()
+    if replaced:
         final.rename(before)
-    draft.rename(final)
-    config.replace(home / _CONFIG)
+    try:
+        draft.rename(final)
+        config.replace(home / _CONFIG)
+    except OSError:
+        config.unlink(missing_ok=True)
+        shutil.rmtree(final, ignore_errors=True)
+        if replaced:
+            before.rename(final)
+        raise
     shutil.rmtree(before, ignore_errors=True)

@@ -102,6 +102,20 @@ def test_a_full_disk_leaves_what_was_there(
     assert repository.exists() == existing
 
 
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_configuration_that_cannot_be_replaced_leaves_the_version_that_it_describes(
+    published: Published, tmp_path: Path, existing: bool
+) -> None:
+    (tmp_path / "tiny" / "config.pbtxt").mkdir(parents=True)  # a folder, which no file replaces
+    if existing:
+        (tmp_path / "tiny" / "1").mkdir()
+        (tmp_path / "tiny" / "1" / "model.onnx").write_bytes(b"old")
+    before = files_of(tmp_path)
+    with pytest.raises(OSError, match=r"config\.pbtxt"):
+        write_repository(published.folder, tmp_path, NOW, silent)
+    assert files_of(tmp_path) == before
+
+
 def test_a_file_is_no_repository(published: Published, tmp_path: Path) -> None:
     for name in ("file", "repository/tiny"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
