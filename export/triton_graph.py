@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from export.agreement import compare_detections, summarise
 from export.graph import deployable
 from export.to_onnx import write_onnx
 from export.triton_config import TritonOptions
 from export.triton_release import TritonRelease
-from export.verify import compare_detections, summarise
-from model.detect import DetectSettings
+from export.verify import detect_settings
 from scene.artifact import SCORE_THRESHOLD, Artifact, ModelFile
 from scene.errors import ArtifactError, require
 from scene.image import network_input
@@ -93,19 +93,7 @@ def _export_anew(source: Source, path: Path) -> None:
             f"release that has {_DEFORM_CONV}, or export the model again"
         )
     network = load_network(source.folder / weights.path)
-    write_onnx(deployable(network, _settings(source.artifact), lowering=release.lowering), path)
-
-
-def _settings(artifact: Artifact) -> DetectSettings:
-    """How the artifact's graph suppresses: each kind has its own number of rows."""
-    kinds = (DetectSettings(nms="fast"), DetectSettings(nms="cross-class"))
-    settings = next((each for each in kinds if each.rows == artifact.max_detections), None)
-    if settings is None:
-        raise ArtifactError(
-            f"{artifact.name} version {artifact.version} has {artifact.max_detections} rows, expected "
-            f"{' or '.join(str(each.rows) for each in kinds)}; export the checkpoint again"
-        )
-    return settings
+    write_onnx(deployable(network, detect_settings(source.artifact), lowering=release.lowering), path)
 
 
 def _set_threshold(graph: onnx.ModelProto, score_threshold: float) -> None:
@@ -122,7 +110,7 @@ def _hold_against(source: Source, path: Path) -> None:
     scenes."""
     tensors, threshold = source.artifact.tensors, source.options.score_threshold
     reference, written = OnnxEngine(source.path, tensors, _THREADS), OnnxEngine(path, tensors, _THREADS)
-    settings = _settings(source.artifact)
+    settings = detect_settings(source.artifact)
     settings = replace(settings, score_threshold=max(settings.score_threshold, threshold))
     parts = []
     for index in range(VERIFY_SCENES):

@@ -33,6 +33,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "streetmask.commands.evaluate:evaluate",
         "serve,client,train,export",
     ),
+    ("export", "triton"): Command(
+        "Add a model folder to a model repository of Triton.", "export.triton_command:export_triton", "train,export"
+    ),
     ("export",): Command("Turn a checkpoint into a model folder.", "export.command:export", "train,export"),
     ("verify",): Command(
         "Hold a model folder's engines and precisions against torch.",
