@@ -9,7 +9,7 @@ from scene.artifact import MANIFEST, Artifact, GoldenFrame, Precision
 from scene.errors import ArtifactError
 from scene.instances import MASK_CUT, Detections
 
-NOISE_SCORE = 0.05
+NOISE_SCORE = 0.1
 """Rows at or below this score are noise and not compared."""
 
 CLEAR_SCORE = 0.2

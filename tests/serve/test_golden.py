@@ -89,10 +89,10 @@ def test_a_class_that_only_the_graph_knows_is_refused(tmp_path: Path) -> None:
     [
         (scores(), scores(), 0.0),
         (scores(0.9, 0.5), scores(0.89, 0.5), 0.01),
-        (scores(0.9), scores(0.9, 0.5), 0.45),
-        (scores(0.9, 0.5), scores(0.9), 0.45),
-        (scores(0.9, 0.055), scores(0.9, 0.045), 0.005),
-        (scores(0.9, 0.01), scores(0.9, 0.04), 0.0),
+        (scores(0.9), scores(0.9, 0.5), 0.4),
+        (scores(0.9, 0.5), scores(0.9), 0.4),
+        (scores(0.9, 0.105), scores(0.9, 0.095), 0.005),
+        (scores(0.9, 0.01), scores(0.9, 0.09), 0.0),
     ],
 )
 def test_scores_are_compared_above_the_noise(ours: np.ndarray, theirs: np.ndarray, worst: float) -> None:
