@@ -42,7 +42,8 @@ class BuildArguments:
     verify_first: int | None = None
     """Verify on so many pictures of each data set at most."""
     allow: bool = False
-    """Publish what breaks a limit all the same; its record says so, and no server takes that precision unasked."""
+    """Publish what breaks a limit all the same; its record says so, and unasked no server takes a precision that broke
+    one, but for float32."""
 
     def publication(self) -> Publication:
         """The same, as ``publish`` takes it."""
