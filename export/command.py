@@ -7,8 +7,12 @@ from typing import Annotated, Literal
 import tyro
 
 from export.publish import Publication, publish
+from export.triton import write_repository
+from export.triton_config import TritonOptions
+from export.triton_release import find_release
 from export.verification_lines import lines
 from export.verify import Report
+from scene.errors import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +34,12 @@ class BuildArguments:
     int8: bool = False
     """Add a graph whose convolutions compute in eight bits."""
     calibration: Path | None = None
-    """Data set or folder of pictures like those it will see, for --int8; generated streets without it."""
+    """Data set or folder of pictures like those it will see, for eight bits; generated streets without it."""
     float16: bool = False
     """Add a graph in half precision, for GPUs."""
     plan: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Add a plan in half precision: tensorrt or tensorrt-rtx for this machine's GPU, tensorrt-rtx:sm86 for another."""
+    """Add a plan: tensorrt or tensorrt-rtx for this machine's GPU, tensorrt-rtx:sm86 for another; in half precision, or
+    in eight bits with :int8 behind it."""
     verify_scenes: int | None = None
     """Verify on so many generated scenes; without it 50, or 6 of a network of more than ten million weights."""
     verify_pictures: Path | None = None
@@ -73,15 +78,33 @@ class ExportArguments(BuildArguments):
     """Checkpoint of `streetmask train`, or published weights."""
     out: Path
     """Folder NAME/VERSION to write, such as models/street-nano/1."""
+    layout: Literal["folder", "triton"] = "folder"
+    """triton adds the model to a model repository of Triton Inference Server, too: --triton-version, --repository.
+    `streetmask export triton` does so for a folder that exists, with every choice that Triton leaves."""
+    triton_version: str | None = None
+    """Release of Triton, such as 26.08, which decides which operators the graph may have."""
+    repository: Path = Path("triton")
+    """Model repository to write into; what else is in it stays."""
+
+    def __post_init__(self) -> None:
+        named = self.triton_version is not None
+        require(
+            "triton_version", named == (self.layout == "triton"), "one with --layout triton alone", self.triton_version
+        )
 
 
 def export(arguments: ExportArguments) -> None:
     """Publish the checkpoint and say what was verified and measured."""
+    triton = TritonOptions(arguments.triton_version) if arguments.triton_version else None
+    if triton is not None:
+        find_release(triton.triton_version)  # an unknown one is told before anything is made
     artifact = publish(arguments.checkpoint, arguments.out, arguments.publication())
     print(*lines(Report(artifact.verified)), sep="\n")
     for name, value in artifact.card.figures.items():
         print(f"  {name}: {value:g}")
     print(f"wrote {arguments.out}")
+    if triton is not None:
+        print(f"wrote {write_repository(arguments.out, arguments.repository, triton)}")
 
 
 def named_data(entry: str) -> tuple[str, Path]:

@@ -20,14 +20,12 @@ from export.material import Material
 from export.model_files import (
     FLOAT32_FILE,
     INT8_FILE,
-    Built,
     graph_metadata,
     lowering_of,
     onnx_file,
-    parse_plan,
     write_float16,
-    write_plans,
 )
+from export.plans import Calibration, Plans, parse_plan, write_plans
 from export.predictor import EnginePredictor
 from export.quantize import write_int8
 from export.to_onnx import OPSET, write_onnx
@@ -66,8 +64,9 @@ class Publication:
 
     ``accuracy`` names data sets on which the finished artifact is scored and verified; the first one also sets the
     drawing thresholds. ``preset`` names the network of weights that leave a choice; ``nms`` goes into the graph.
-    ``int8`` adds a graph in eight bits, calibrated on pictures of the data set or folder ``calibration``, without it on
-    generated streets; ``float16`` one in half precision; ``plans`` a plan for each product named (``parse_plan``).
+    ``int8`` adds a graph in eight bits, ``float16`` one in half precision, ``plans`` a plan for each product named
+    (``parse_plan``); eight bits are calibrated on pictures of the data set or folder ``calibration``, without it on
+    generated streets.
     ``scenes``, ``pictures`` and ``first`` are what it is verified on beside the data sets (``Material``). With
     ``allow`` a file that breaks a limit is published all the same, which its record says.
     """
@@ -112,13 +111,13 @@ def publish(
     for plan in publication.plans:
         parse_plan(plan)
     with _draft(out) as folder:
-        artifact, built = _files(checkpoint, folder, (name, number), publication, say)
-        report = verify(folder, artifact, material, say=say, stand_ins=built.stand_ins)
+        artifact, plans = _files(checkpoint, folder, (name, number), publication, say)
+        report = verify(folder, artifact, material, say=say, stand_ins=plans.stand_ins)
         if report.forbidding and not publication.allow:
             raise ArtifactError(
                 f"{'; '.join(report.forbidding)}; nothing was written; --allow publishes it all the same and records it"
             )
-        for path in built.scaffold:
+        for path in plans.scaffold:
             path.unlink()
         artifact = replace(artifact, verified=report.verified)
         artifact = accept(artifact, report) if accept is not None else artifact
@@ -151,14 +150,14 @@ def _files(
     identity: tuple[str, int],
     publication: Publication,
     say: Callable[[str], None],
-) -> tuple[Artifact, Built]:
+) -> tuple[Artifact, Plans]:
     """Every file but the manifest, and the manifest without what verification adds."""
     network, settings = load_network(checkpoint, publication.preset), DetectSettings(nms=publication.nms)
     require_room(folder, _size_bytes(network, publication), "the model folder")
     config = network.config
-    calibration = (
-        calibration_pictures(config.size_hw, config.class_names, publication.calibration) if publication.int8 else []
-    )
+    orders = [parse_plan(plan) for plan in publication.plans]
+    rounds = publication.int8 or any(order.precision == "int8" for order in orders)
+    calibration = calibration_pictures(config.size_hw, config.class_names, publication.calibration) if rounds else []
     say("writing the graph")
     segmenter = deployable(network, settings)
     write_onnx(segmenter, folder / FLOAT32_FILE)
@@ -168,7 +167,7 @@ def _files(
     artifact = _measured(replace(artifact, golden=golden_answer(engine, folder)), engine, publication, say)
     metadata = graph_metadata(artifact)
     files = [onnx_file(folder, FLOAT32_FILE, "float32", metadata, lowering_of(network))]
-    if calibration:
+    if publication.int8:
         say(f"writing the graph in eight bits, calibrated on {len(calibration)} pictures")
         quantisation = write_int8(folder / FLOAT32_FILE, folder / INT8_FILE, calibration)
         artifact = replace(artifact, quantisation=quantisation)
@@ -176,9 +175,10 @@ def _files(
     if publication.float16:
         say("writing the graph in half precision")
         files.append(write_float16(network, settings, folder, metadata))
-    built = write_plans(network, settings, folder, [parse_plan(plan) for plan in publication.plans], say)
-    weights = _weights(network, checkpoint, folder, artifact.thresholds)
-    return replace(artifact, files=[*files, *built.files, weights]), built
+    rounding = Calibration(calibration, artifact.quantisation)
+    plans = write_plans(network, settings, folder, orders, rounding, say)
+    files += [*plans.files, _weights(network, checkpoint, folder, artifact.thresholds)]
+    return replace(artifact, files=files, quantisation=plans.quantisation), plans
 
 
 def _size_bytes(network: Yolact, publication: Publication) -> int:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import export.publish
+from export.plans import parse_plan
 from export.publish import Publication, publish
 from export.verify import Report, verify
 from model.segmenter import Segmenter
@@ -318,10 +319,10 @@ def test_an_int8_file_is_verified_and_not_trusted_where_nothing_judged_it(
 def test_half_precision_and_a_plan_are_built_and_verified(published: Published, tmp_path: Path) -> None:
     """All of it for real, but for what only a GPU could show of the plan."""
     pytest.importorskip("tensorrt_rtx")
-    publication = replace(PROSE, float16=True, plans=["tensorrt-rtx:sm86", "tensorrt-rtx:sm89"])
+    publication = replace(PROSE, float16=True, plans=["tensorrt-rtx:sm86", "tensorrt-rtx:sm89:int8"])
     folder = tmp_path / "tiny" / "3"
     artifact = publish(published.checkpoint, folder, publication, silent)
-    plans = ["model.rtx-sm86.plan", "model.rtx-sm89.plan"]
+    plans = ["model.rtx-sm86.plan", "model.rtx-sm89.int8.plan"]
     names = ["model.onnx", "model.float16.onnx", *plans, "checkpoint.pt"]
     assert [entry.path for entry in artifact.files] == names
     assert sorted(files_of(folder)) == sorted([*names, MANIFEST, "golden.png"])
@@ -332,13 +333,30 @@ def test_half_precision_and_a_plan_are_built_and_verified(published: Published, 
     half = records["model.float16.onnx", "onnxruntime", "float16"]
     assert half.beyond == []
     assert "a GPU rounds otherwise" in half.remarks[0]
-    for name in plans:
-        of_plan = records[name, "tensorrt-rtx", "float16"]
+    assert artifact.quantisation is not None
+    for name, precision in zip(plans, ("float16", "int8"), strict=True):
+        of_plan = records[name, "tensorrt-rtx", precision]
         assert of_plan.figures["pictures"] == 1
         assert "graph that the plan was built from" in of_plan.remarks[0]
 
 
-@pytest.mark.parametrize("text", ["", "cuda", "tensorrt:86", "tensorrt-rtx:sm", "tensorrt-rtx:sm8x"])
+@pytest.mark.parametrize(
+    ("text", "capability", "precision", "file"),
+    [
+        ("tensorrt", None, "float16", "model.plan"),
+        ("tensorrt:int8", None, "int8", "model.int8.plan"),
+        ("tensorrt-rtx", None, "float16", "model.rtx.plan"),
+        ("tensorrt-rtx:sm86", "8.6", "float16", "model.rtx-sm86.plan"),
+        ("tensorrt-rtx:sm120:int8", "12.0", "int8", "model.rtx-sm120.int8.plan"),
+    ],
+)
+def test_a_plan_is_named_after_what_it_is_for(text: str, capability: str | None, precision: str, file: str) -> None:
+    order = parse_plan(text)
+    assert order.request.product == text.partition(":")[0]
+    assert (order.request.compute_capability, order.precision, order.file) == (capability, precision, file)
+
+
+@pytest.mark.parametrize("text", ["", "cuda", "tensorrt:86", "tensorrt-rtx:sm", "tensorrt-rtx:sm8x", "tensorrt:int4"])
 def test_another_plan_is_told(published: Published, tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError, match="plan: expected tensorrt or tensorrt-rtx, with :sm86"):
         publish(published.checkpoint, tmp_path / "tiny" / "1", replace(PROSE, plans=[text]), silent)
