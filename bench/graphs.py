@@ -133,7 +133,7 @@ def _write_plan(form: Form, source: Path, folder: Path) -> Artifact:
     artifact, name, batch = read_artifact(source), "model.plan", form.batch
     request = PlanRequest(form.kind, batch, batch, batch, compute_capability=form.compute_capability or None)  # type: ignore[arg-type]
     built_for = build_plan(source / artifact.files[0].path, folder / name, request)
-    return _holding(artifact, folder, form, name, built_for)
+    return _holding(artifact, folder, form._replace(lowering=artifact.files[0].lowering), name, built_for)
 
 
 def _holding(
