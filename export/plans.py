@@ -60,8 +60,8 @@ class Plans:
 
 
 def parse_plan(text: str) -> Order:
-    """``PRODUCT`` for this machine's GPU or ``PRODUCT:sm86`` for another, in half precision; with ``:int8`` behind it in
-    eight bits. Raises ``ConfigurationError``."""
+    """``PRODUCT`` for this machine's GPU or ``PRODUCT:sm86`` for another, in half precision; with ``:int8`` behind it,
+    in eight bits. Raises ``ConfigurationError``."""
     match = _PLAN.fullmatch(text)
     expected = f"{' or '.join(get_args(Product))}, with :sm86 or another compute capability and :int8 behind it"
     require("plan", match is not None and match["product"] in get_args(Product), expected, text)
