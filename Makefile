@@ -28,18 +28,16 @@ BENCH_DATA = runs/bench/data/instances.json
 CPU_ENGINES = onnxruntime onnxruntime-int8 openvino openvino-bfloat16 openvino-int8
 GPU_ENGINES = torch torch-float16 torch-compile torch-compile-float16 onnxruntime-cuda onnxruntime-cuda-float16 \
 	onnxruntime-tensorrt onnxruntime-tensorrt-float16 tensorrt tensorrt-float16 tensorrt-rtx tensorrt-rtx-float16
-BENCH_RUNS = $(wildcard $(addprefix runs/bench/,export.json engine.json jpeg.json yolact-plus-resnet50.json \
-	yolact-resnet50.json tail.json gpu-*.json accuracy.json serve.json demo.json demo-long.json train.json))
+BENCH_RUNS = $(wildcard $(addprefix runs/bench/,export.json engine.json jpeg.json published.json tail.json gpu-*.json \
+	accuracy.json serve.json demo.json demo-long.json train.json))
 
 bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten minutes, no GPU
 	$(VENV)/bin/streetmask data synth $(dir $(BENCH_DATA)) --count 100 --seed 900
 	$(BENCH) engine $(BENCH_MODEL) --engines $(CPU_ENGINES) torch torch-bfloat16 --rows drawn every \
 		--rounds 40 --out runs/bench/engine.json
 	$(BENCH) engine $(BENCH_MODEL) --engines $(CPU_ENGINES) --instances 20 --decode --rounds 40 --out runs/bench/jpeg.json
-	$(BENCH) engine yolact-plus-resnet50 --engines $(CPU_ENGINES) torch-plain torch torch-bfloat16 \
-		--instances 20 --rounds 8 --frame-count 6 --out runs/bench/yolact-plus-resnet50.json
-	$(BENCH) engine yolact-resnet50 --engines $(CPU_ENGINES) \
-		--instances 20 --rounds 8 --frame-count 6 --out runs/bench/yolact-resnet50.json
+	$(BENCH) engine yolact-plus-resnet50 --engines onnxruntime openvino openvino-bfloat16 torch-plain torch torch-bfloat16 \
+		--instances 20 --rounds 8 --frame-count 6 --out runs/bench/published.json
 	$(BENCH) engine street-yolact-plus-resnet50 yolact-plus-resnet50 --engines onnxruntime openvino \
 		--instances 100 --rounds 8 --frame-count 6 --out runs/bench/tail.json
 	$(BENCH) accuracy $(BENCH_MODEL) --engines $(CPU_ENGINES) torch torch-bfloat16 --data unseen-100=$(BENCH_DATA) \
@@ -49,7 +47,7 @@ bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten min
 	$(BENCH) train street-nano --batch 4 --rounds 20 --fed-steps 10 --out runs/bench/train.json
 	$(MAKE) BENCHMARKS.md
 
-bench-long: $(VENV)/installed  ## every preset in every precision, and 10,000 frames through the server: half an hour
+bench-long: $(VENV)/installed  ## every precision of four networks, and 10,000 frames through the server: half an hour
 	$(BENCH) export $(BENCH_MODEL) yolact-resnet50 yolact-plus-resnet50 yolact-plus-base --out runs/bench/export.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 30 --size 1280x720 --seconds 334 --out runs/bench/demo-long.json
 	$(MAKE) BENCHMARKS.md
