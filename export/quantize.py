@@ -47,8 +47,9 @@ def write_int8(
     convolutions alone and with float biases, for TensorRT, which takes a graph of fixed rows without ``DeformConv``.
 
     Kept whatever the table says: the convolution that reads the picture, of whose three channels eight-bit kernels make
-    poor use, and what follows the raw outputs. Deformable convolutions compute in float32 in every engine, so that only
-    their weights, and the large ones of the rescoring, are stored in eight bits.
+    poor use; on a CPU those that read a pooled map, as ONNX Runtime would round before it pools, and pool at a
+    twentieth of its speed; and what follows the raw outputs. ``DeformConv`` computes in float32 in every engine: its
+    weight, and the large ones of the rescoring, are only stored in eight bits.
     Raises ``ConfigurationError`` without a picture, ``ArtifactError`` for a graph that is none of ours.
     """
     require("pictures", len(pictures) > 0, "pictures to calibrate on", [])
@@ -67,12 +68,17 @@ def _measured(
 ) -> list[LayerSensitivity]:
     step = max(1, len(pictures) // SENSITIVITY_PICTURES)
     errors = layer_errors(network, ranges, pictures[::step][:SENSITIVITY_PICTURES], symmetric)
-    return cut(errors, budget, fixed=_reads_colours(network))
+    return cut(errors, budget, fixed=_reads_colours(network) | (set() if symmetric else _reads_pooled(network)))
 
 
 def _reads_colours(network: NetworkPart) -> set[str]:
     weights = {each.name: each.dims for each in network.model.graph.initializer}
     return {name for name, nodes in network.layers.items() if list(weights[nodes[0].input[1]])[1] == _COLOURS}
+
+
+def _reads_pooled(network: NetworkPart) -> set[str]:
+    pooled = {name for node in network.model.graph.node if node.op_type == "MaxPool" for name in node.output}
+    return {name for name, nodes in network.layers.items() if pooled.intersection(nodes[0].input)}
 
 
 def _quantised(
@@ -81,11 +87,11 @@ def _quantised(
     """The whole graph; what it names as the network's part names it, it has itself."""
     chosen = [node for name, nodes in network.layers.items() if name not in kept for node in nodes]
     convolutions = {node.name for node in chosen if node.op_type == "Conv"}
+    weights = {node.input[1] for node in chosen if node.op_type == "DeformConv"}
     if symmetric:
-        return in_eight_bits(model, ranges, convolutions, symmetric=True, lone=True)
+        return in_eight_bits(model, ranges, convolutions, weights, symmetric=True, lone=True)
     nodes = convolutions.union(carriers(network.model.graph, convolutions))
-    weights = {node.input[1] for node in chosen if node.op_type == "DeformConv"} | set(_large_rescoring(model.graph))
-    return in_eight_bits(model, ranges, nodes, weights)
+    return in_eight_bits(model, ranges, nodes, weights.union(_large_rescoring(model.graph)))
 
 
 def _large_rescoring(graph: onnx.GraphProto) -> Iterable[str]:
