@@ -334,8 +334,7 @@ def test_half_precision_and_a_plan_are_built_and_verified(published: Published, 
     assert half.beyond == []
     assert "a GPU rounds otherwise" in half.remarks[0]
     assert artifact.quantisation is not None
-    for name, precision in zip(plans, ("float16", "int8"), strict=True):
-        of_plan = records[name, "tensorrt-rtx", precision]
+    for of_plan in (records[plans[0], "tensorrt-rtx", "float16"], records[plans[1], "tensorrt-rtx", "int8"]):
         assert of_plan.figures["pictures"] == 1
         assert "graph that the plan was built from" in of_plan.remarks[0]
 
