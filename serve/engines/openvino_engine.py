@@ -44,7 +44,7 @@ class OpenVinoEngine:
         if self._takes_threshold:
             inputs[SCORE_THRESHOLD] = np.array(score_threshold, np.float32)
         answer = self._request(len(images)).infer(inputs)
-        return Outputs(*(answer[name].copy() for name in OUTPUTS))  # the request's own memory is written anew each time
+        return _copied(Outputs(*(answer[name] for name in OUTPUTS)))
 
     def _request(self, batch: int) -> Any:
         """The request for batches of one, or for any, compiled when it is first asked for."""
@@ -58,6 +58,17 @@ class OpenVinoEngine:
             except RuntimeError as error:
                 raise ArtifactError(f"{self._path} cannot be loaded: {first_line(error)}") from error
         return self._requests[single]
+
+
+def _copied(outputs: Outputs) -> Outputs:
+    """The answer in memory of its own, as the request writes its own anew each time: the rows that hold something; the
+    zeros behind them are pages that nobody touches."""
+    num, *fields = outputs
+    rows = int(num.max(initial=0))
+    kept = [np.zeros(field.shape, field.dtype) for field in fields]
+    for ours, theirs in zip(kept, fields, strict=True):
+        ours[:, :rows] = theirs[:, :rows]
+    return Outputs(num.copy(), *kept)
 
 
 @cache
