@@ -34,7 +34,8 @@ def rectified(graph: onnx.GraphProto) -> dict[str, str]:
 
 
 def carriers(graph: onnx.GraphProto, convolutions: Collection[str]) -> list[str]:
-    """Names of the nodes that can stay in eight bits between convolutions of these names: all that they read is so."""
+    """Names of the nodes that stay in eight bits between convolutions of these names: all that they read is so, and what
+    they answer is read so, or they are a ReLU behind one of them."""
     values = {node.input[0] for node in graph.node if node.name in convolutions}
     values.update(node.output[0] for node in graph.node if node.name in convolutions)
     found = []
@@ -42,8 +43,15 @@ def carriers(graph: onnx.GraphProto, convolutions: Collection[str]) -> list[str]
         read = node.input if node.op_type == "Add" else node.input[:1]
         if node.op_type in _CARRY and values.issuperset(read):
             values.update(node.output)
-            found.append(node.name)
-    return found
+            found.append(node)
+    answers = {node.output[0] for node in graph.node if node.name in convolutions}
+    wanted = {node.input[0] for node in graph.node if node.name in convolutions}
+    names = []
+    for node in reversed(found):
+        if node.output[0] in wanted or (node.op_type == "Relu" and node.input[0] in answers):
+            wanted.update(node.input)
+            names.append(node.name)
+    return names
 
 
 def in_eight_bits(

@@ -29,7 +29,7 @@ _PERCENTILE = 99.999
 _BINS = 2048
 """Of a histogram from minus to plus the largest value."""
 
-_SAMPLED = 2**18
+_SAMPLED = 2**20
 """Of a value's numbers so many are counted of each picture: counting all takes longer than the network does."""
 
 _STRIDE = 8

@@ -27,8 +27,9 @@ def layer_errors(
 ) -> dict[str, float]:
     """Each layer's error with it alone in eight bits, by its name, in the order in which layers run.
 
-    In eight bits are its weight, what it reads, and, but for ``symmetric``, its answer where another than a convolution
-    takes that up; of a deformable convolution its weight. The error of one raw output is the root of the mean square of
+    In eight bits are its weight and what it reads, of a deformable convolution its weight alone. Unless ``symmetric``,
+    what it reads is so for a sum too, as in the shortcut around it, and so is its answer where another than a
+    convolution takes that up: each rounding of the graph that is written counts about once. The error of one raw output is the root of the mean square of
     its change over that of the output itself; the layer's is the root of the mean of the four squares, so that each
     output counts alike, whatever its scale and size. ``pictures`` uint8 RGB [H, W, 3] of the network's size.
     """
@@ -72,7 +73,8 @@ def layer_alone(network: NetworkPart, name: str, ranges: TensorsData, symmetric:
     nodes = network.layers[name]
     if nodes[0].op_type == "DeformConv":
         return in_eight_bits(network.model, ranges, (), weights={nodes[0].input[1]}, lone=True)
-    values = () if symmetric else _taken_up(network.model.graph, nodes)
+    graph = network.model.graph
+    values = () if symmetric else _taken_up(graph, nodes) | _summed(graph, nodes)
     return in_eight_bits(
         network.model, ranges, {node.name for node in nodes}, values=values, symmetric=symmetric, lone=True
     )
@@ -83,6 +85,12 @@ def _taken_up(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> set[st
     behind = rectified(graph)
     answers = {behind.get(node.output[0], node.output[0]) for node in nodes}
     return answers.intersection(name for node in graph.node if node.op_type != "Conv" for name in node.input)
+
+
+def _summed(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> set[str]:
+    """What the nodes read, where a sum reads it too."""
+    read = {node.input[0] for node in nodes}
+    return read.intersection(name for node in graph.node if node.op_type == "Add" for name in node.input)
 
 
 def _answers(model: onnx.ModelProto, names: Sequence[str], pictures: Sequence[NDArray[np.uint8]]) -> Answers:
