@@ -33,24 +33,22 @@ def rectified(graph: onnx.GraphProto) -> dict[str, str]:
     return {name: node.output[0] for name, node in alone.items() if node.op_type == "Relu"}
 
 
-def carriers(graph: onnx.GraphProto, convolutions: Collection[str]) -> list[str]:
-    """Names of the nodes that stay in eight bits between convolutions of these names: all that they read is so, and what
-    they answer is read so, or they are a ReLU behind one of them."""
-    values = {node.input[0] for node in graph.node if node.name in convolutions}
-    values.update(node.output[0] for node in graph.node if node.name in convolutions)
-    found = []
+def carriers(graph: onnx.GraphProto, convolutions: Collection[str]) -> set[str]:
+    """Names of the nodes that stay in eight bits between convolutions of these names: all that they read is so, and
+    what they answer is read so, or they are a ReLU behind one of them."""
+    wanted = {node.input[0] for node in graph.node if node.name in convolutions}
+    answers = {node.output[0] for node in graph.node if node.name in convolutions}
+    values, found = wanted | answers, []
     for node in graph.node:
         read = node.input if node.op_type == "Add" else node.input[:1]
         if node.op_type in _CARRY and values.issuperset(read):
             values.update(node.output)
             found.append(node)
-    answers = {node.output[0] for node in graph.node if node.name in convolutions}
-    wanted = {node.input[0] for node in graph.node if node.name in convolutions}
-    names = []
+    names = set()
     for node in reversed(found):
         if node.output[0] in wanted or (node.op_type == "Relu" and node.input[0] in answers):
             wanted.update(node.input)
-            names.append(node.name)
+            names.add(node.name)
     return names
 
 
@@ -69,28 +67,8 @@ def in_eight_bits(
     answer is rounded too, biases are int32, and all who read a rounded value read it so, as kernels on a CPU need it.
     Not so where ``lone``: there a node rounds what it reads for itself alone, and its answer and bias are float.
     """
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
-    add_infer_metadata(copied)
-    chosen = [node for node in copied.graph.node if node.name in nodes]
-    kinds = sorted({node.op_type for node in chosen})
     with quiet():
-        quantizer = QDQQuantizer(
-            copied,
-            per_channel=True,
-            reduce_range=False,
-            weight_qType=QuantType.QInt8,
-            activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-            tensors_range=ranges,
-            nodes_to_quantize=[node.name for node in chosen],
-            nodes_to_exclude=[],
-            op_types_to_quantize=kinds,
-            extra_options={
-                "ActivationSymmetric": symmetric,
-                "OpTypesToExcludeOutputQuantization": kinds if lone else [],
-                "QuantizeBias": not lone,
-            },
-        )
+        quantizer = _quantizer(model, ranges, nodes, symmetric, lone)
         for name in weights:
             quantizer.quantize_weight_tensor_per_channel(name, 0)
         for name in values:
@@ -102,6 +80,32 @@ def in_eight_bits(
         _spare_others(quantised.graph, {*nodes}, {*values})
     _restore_description(quantised, model)
     return quantised
+
+
+def _quantizer(
+    model: onnx.ModelProto, ranges: TensorsData, nodes: Collection[str], symmetric: bool, lone: bool
+) -> QDQQuantizer:
+    """The library's, on a copy of the graph. To it no nodes are all of these kinds, and no kinds are none."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    add_infer_metadata(copied)
+    kinds = sorted({node.op_type for node in copied.graph.node if node.name in nodes})
+    return QDQQuantizer(
+        copied,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+        tensors_range=ranges,
+        nodes_to_quantize=list(nodes),
+        nodes_to_exclude=[],
+        op_types_to_quantize=kinds,
+        extra_options={
+            "ActivationSymmetric": symmetric,
+            "OpTypesToExcludeOutputQuantization": kinds if lone else [],
+            "QuantizeBias": not lone,
+        },
+    )
 
 
 def _spare_others(graph: onnx.GraphProto, nodes: set[str], values: set[str]) -> None:

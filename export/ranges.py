@@ -102,7 +102,7 @@ def _rounded(network: NetworkPart) -> list[str]:
     """What may be rounded. Of a convolution and its ReLU, which become one operator, the ReLU's answer."""
     graph = network.model.graph
     convolutions = [node for nodes in network.layers.values() for node in nodes if node.op_type == "Conv"]
-    carried = set(carriers(graph, {node.name for node in convolutions}))
+    carried = carriers(graph, {node.name for node in convolutions})
     carrying = [node for node in graph.node if node.name in carried]
     answers = {node.output[0] for node in (*convolutions, *carrying)}
     return sorted((answers | set(_read(network))) - rectified(graph).keys())

@@ -29,9 +29,11 @@ def layer_errors(
 
     In eight bits are its weight and what it reads, of a deformable convolution its weight alone. Unless ``symmetric``,
     what it reads is so for a sum too, as in the shortcut around it, and so is its answer where another than a
-    convolution takes that up: each rounding of the graph that is written counts about once. The error of one raw output is the root of the mean square of
-    its change over that of the output itself; the layer's is the root of the mean of the four squares, so that each
-    output counts alike, whatever its scale and size. ``pictures`` uint8 RGB [H, W, 3] of the network's size.
+    convolution takes that up: each rounding of the graph that is written counts about once.
+
+    The error of one raw output is the root of the mean square of its change over that of the output itself; the layer's
+    is the root of the mean of the four squares, so that each output counts alike, whatever its scale and size.
+    ``pictures`` uint8 RGB [H, W, 3] of the network's size.
     """
     exact = _answers(network.model, network.answers, pictures)
     errors = {}
@@ -54,8 +56,9 @@ def relative_error(answers: Answers, exact: Answers) -> float:
 def cut(errors: Mapping[str, float], budget: float, fixed: Collection[str] = ()) -> list[LayerSensitivity]:
     """Every layer, the most sensitive first, the fewest of them kept as they were that the others keep the budget.
 
-    Errors of layers are taken for independent: together they are the root of the sum of their squares. ``fixed`` names
-    layers that are kept whatever their error.
+    Errors of layers are taken for independent: together they are the root of the sum of their squares. It is less than
+    they are, for a deformable convolution magnifies what reaches it. ``fixed`` names layers that are kept whatever
+    their error.
     """
     falling = sorted(errors, key=lambda name: -errors[name])
     rest = sum(errors[name] ** 2 for name in falling if name not in fixed)
