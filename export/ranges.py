@@ -23,8 +23,8 @@ _METHODS = {"percentile": CalibrationMethod.Percentile, "entropy": CalibrationMe
 _Limits = tuple[np.floating[Any], np.floating[Any]]
 
 _PERCENTILE = 99.999
-"""Of each activation's values this share must lie within its range: with the few beyond it all others become coarser
-(the error of the class logits was 6.1 % of their deviation with the whole range, 4.2 % so)."""
+"""Of each activation's values this share must lie within its range: with the few beyond it all others become coarser.
+On the bundled network anything from 99.99 to the whole range came within a twentieth of the same error."""
 
 _BINS = 2048
 """Of a histogram from minus to plus the largest value."""
