@@ -36,7 +36,7 @@ def network_part(model: onnx.ModelProto) -> NetworkPart:
     """
     layers = layers_of(model.graph)
     prototypes = [name for name in layers if name.startswith(_PROTOTYPES)]
-    rounded = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    rounded = any(node.op_type == "DequantizeLinear" for node in model.graph.node)
     if rounded or not prototypes or any(name not in layers for name in _ANSWERS):
         raise ArtifactError(
             "expected a float graph of StreetMask with its prediction head and its protonet by their names, found "

@@ -3,6 +3,7 @@
 Evaluation in training runs this module; export writes this module into the graph: so that both answer the same.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,10 @@ from scene.image import RgbImage, network_input
 from scene.instances import Detections
 
 
+_OFF_THE_MAP = -1.0
+"""Where a row that holds nothing has its box while masks are cropped, so that no pixel is left of its own."""
+
+
 class GraphOutputs(NamedTuple):
     """The graph contract for a batch of B with K rows each; rows from ``num`` on are zero.
 
@@ -31,6 +36,11 @@ class GraphOutputs(NamedTuple):
     mask_scores: Tensor
     classes: Tensor
     masks: Tensor
+
+
+def to_levels(soft: Tensor) -> Tensor:
+    """[...] in [0, 1] -> uint8 [...], 255 x probability, rounded."""
+    return torch.round(soft * 255).to(torch.uint8)
 
 
 class Segmenter(nn.Module):
@@ -66,17 +76,23 @@ class Segmenter(nn.Module):
         config = self.network.config
         return detect(outputs, self.anchors, self.settings, config.size_hw, score_threshold, config.scoring)
 
-    def assemble(self, outputs: YolactOutputs, found: RankedDetections) -> GraphOutputs:
-        """The last third: masks, their rescoring, and zeros in the rows that hold nothing; as many rows as found."""
-        soft = assemble_masks(outputs.prototypes, found.mask_coefficients, found.boxes_xyxy)
+    def assemble(
+        self, outputs: YolactOutputs, found: RankedDetections, levels: Callable[[Tensor], Tensor] | None = None
+    ) -> GraphOutputs:
+        """The last third: masks, their rescoring, and zeros in the rows that hold nothing; as many rows as found.
+
+        ``levels`` may compute ``to_levels`` in another way.
+        """
         present = found.scores > 0
+        somewhere = torch.where(present[..., None], found.boxes_xyxy, _OFF_THE_MAP)
+        soft = assemble_masks(outputs.prototypes, found.mask_coefficients, somewhere)
         return GraphOutputs(
             num=present.sum(dim=1).to(torch.int32),
             boxes=torch.where(present[..., None], found.boxes_xyxy.clamp(0, 1), 0.0),
             scores=found.scores,
             mask_scores=self._rescore(soft, found),
             classes=(found.classes * present).to(torch.int32),
-            masks=torch.round(soft * (255 * present[..., None, None].to(soft.dtype))).to(torch.uint8),
+            masks=(levels or to_levels)(soft),
         )
 
     def _rescore(self, soft: Tensor, found: RankedDetections) -> Tensor:
