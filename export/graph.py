@@ -18,7 +18,6 @@ from model.outputs import YolactOutputs
 from model.segmenter import GraphOutputs, Segmenter, to_levels
 from model.yolact import Yolact, normalise
 
-
 _STEP = float(np.nextafter(np.float32(1 / 255), np.float32(0)))
 """From one level of a mask to the next: the float below 1 / 255. With the one above, a half, which a sigmoid gives
 wherever no prototype sees anything, would end below the cut that it reaches in torch."""

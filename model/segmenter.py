@@ -18,7 +18,6 @@ from model.yolact import Yolact, normalise
 from scene.image import RgbImage, network_input
 from scene.instances import Detections
 
-
 _OFF_THE_MAP = -1.0
 """Where a row that holds nothing has its box while masks are cropped, so that no pixel is left of its own."""
 
