@@ -36,7 +36,7 @@ bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten min
 	$(BENCH) engine $(BENCH_MODEL) --engines $(CPU_ENGINES) torch torch-bfloat16 --rows drawn every \
 		--rounds 40 --out runs/bench/engine.json
 	$(BENCH) engine $(BENCH_MODEL) --engines $(CPU_ENGINES) --instances 20 --decode --rounds 40 --out runs/bench/jpeg.json
-	$(BENCH) engine yolact-plus-resnet50 --engines onnxruntime openvino openvino-bfloat16 torch-plain torch torch-bfloat16 \
+	$(BENCH) engine yolact-plus-resnet50 --engines $(CPU_ENGINES) torch-plain torch torch-bfloat16 \
 		--instances 20 --rounds 8 --frame-count 6 --out runs/bench/published.json
 	$(BENCH) engine street-yolact-plus-resnet50 yolact-plus-resnet50 --engines onnxruntime openvino \
 		--instances 100 --rounds 8 --frame-count 6 --out runs/bench/tail.json

@@ -9,7 +9,7 @@ from bench.child import Child
 from bench.engine_names import Form
 from bench.subjects import Subject, detect_settings, load_weights_of
 from bench.worker import peaks
-from scene.artifact import Artifact, ModelFile, file_sha256, read_artifact, write_artifact
+from scene.artifact import Artifact, ModelFile, Quantisation, file_sha256, read_artifact, write_artifact
 from scene.errors import StreetMaskError
 
 CALIBRATION_PICTURES = 16
@@ -95,7 +95,7 @@ def _write(connection: Connection, subject: Subject, form: Form, folder: Path, s
     if source is None:
         artifact = _write_onnx(subject, form, folder)
     elif form.kind == "onnx":
-        artifact = _write_int8(form, source, folder)
+        artifact = _write_int8(subject, form, source, folder)
     else:
         artifact = _write_plan(form, source, folder)
     seconds = time.perf_counter() - started_s
@@ -117,13 +117,15 @@ def _write_onnx(subject: Subject, form: Form, folder: Path) -> Artifact:
     return _holding(described(Path(subject.target).name, segmenter, {}), folder, form, name)
 
 
-def _write_int8(form: Form, source: Path, folder: Path) -> Artifact:
+def _write_int8(subject: Subject, form: Form, source: Path, folder: Path) -> Artifact:
+    """Of a preset no layer's error is measured, which takes minutes and of weights that mean nothing says nothing."""
     from export.calibration import generated_streets  # noqa: PLC0415 - needs onnx
     from export.quantize import write_int8  # noqa: PLC0415
 
     artifact, name = read_artifact(source), "model.int8.onnx"
     pictures = generated_streets(artifact.size_hw, CALIBRATION_PICTURES)
-    write_int8(source / artifact.files[0].path, folder / name, pictures, symmetric=form.fixed_rows)
+    known = None if Path(subject.target).exists() else Quantisation(0, "percentile", [])
+    write_int8(source / artifact.files[0].path, folder / name, pictures, symmetric=form.fixed_rows, known=known)
     return _holding(artifact, folder, form, name)
 
 
