@@ -21,7 +21,7 @@ from model.segmenter import TorchPredictor
 from model.yolact import Yolact
 from scene.artifact import Artifact, GoldenFrame, ModelFile, Verification
 from scene.disk import writing
-from scene.errors import ArtifactError, ConfigurationError
+from scene.errors import ArtifactError, ConfigurationError, ForeignPlanError, StreetMaskError
 from scene.image import RgbImage
 from scene.instances import Detections
 from serve.engines import EngineName, Way, all_ways, open_engine, why_not_here
@@ -208,18 +208,19 @@ def _label(way: Way) -> str:
 def _verified(
     subject: Subject, folder: Path, artifact: Artifact, reference: _Reference, threads: int
 ) -> Verification | str:
-    """One record. A graph that cannot be loaded or run has no figures, and that sentence as the limit that it breaks;
-    of a plan that this GPU does not take, the sentence alone."""
+    """One record. What cannot be loaded or run has no figures, and that sentence as the limit that it breaks; of a plan
+    for another GPU, the sentence alone."""
     try:
         with _failing(subject.runs):
             engine = open_engine(folder, artifact, subject.runs, threads)
             golden = golden_answer(engine, folder)
             predict = EnginePredictor(engine, artifact.size_hw)
-            return _record(subject, golden, *_compared(subject.runs, predict, artifact, reference), reference)
+            compared = _compared(subject.runs, predict, artifact, reference)
+    except ForeignPlanError as error:
+        return str(error)
     except ArtifactError as error:
-        if subject.runs.file.built_for:
-            return str(error)
         return replace(_record_of(subject), beyond=[str(error)], judged=False)
+    return _record(subject, golden, *compared, reference)
 
 
 def _record_of(subject: Subject) -> Verification:
@@ -255,12 +256,15 @@ def _record(
 
 @contextmanager
 def _failing(way: Way) -> Iterator[None]:
-    """What an engine raises while it runs, as an ``ArtifactError``."""
+    """What an engine raises while it runs, as an ``ArtifactError``: those of ONNX Runtime share no class of their own.
+
+    A picture that cannot be read and a full disk are not the engine's.
+    """
     try:
         yield
-    except (OSError, ArtifactError):
+    except (OSError, StreetMaskError):
         raise
-    except RuntimeError as error:
+    except Exception as error:
         raise ArtifactError(f"{way.file.path} fails on {way.name}: {first_line(error)}") from error
 
 

@@ -25,6 +25,10 @@ class ArtifactError(StreetMaskError):
     """A model folder is missing, damaged, or of another schema."""
 
 
+class ForeignPlanError(ArtifactError):
+    """A plan was built for another version of its library, another platform or another GPU."""
+
+
 class DataError(StreetMaskError):
     """A data set, checkpoint or input file is missing, empty or malformed."""
 

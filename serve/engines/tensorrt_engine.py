@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scene.artifact import OUTPUTS, TensorSpec, file_sha256
 from scene.disk import whole_file
-from scene.errors import ArtifactError, ConfigurationError, DataError
+from scene.errors import ArtifactError, ConfigurationError, DataError, ForeignPlanError
 from serve.engines import Outputs
 from serve.engines.contract import check_contract
 from serve.engines.gpu import Device, PinnedArray, cache_folder, find_gpu, load_runtime, why_no_gpu
@@ -39,7 +39,7 @@ def why_no_tensorrt(engine: Product) -> str:
 def check_built_for(path: Path, built_for: Mapping[str, str], here: Mapping[str, str]) -> None:
     """Hold what a plan was built for against what is ``here``; ``ArtifactError`` says both and how to build it anew."""
     if any(built_for.get(key) != here[key] for key in _MUST_AGREE):
-        raise ArtifactError(
+        raise ForeignPlanError(
             f"{path} was built for {_in_words(built_for)}, but this is {_in_words(here)}; build it anew on this "
             f"machine: {rebuild_command(path, here['product'])}"
         )

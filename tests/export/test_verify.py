@@ -4,15 +4,19 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 import export.verify
 from export.material import Material
 from export.verify import Report, detect_settings, stand_in, subjects_here, verify
 from scene.artifact import Artifact, ModelFile, Verification, file_sha256
-from scene.errors import ArtifactError, ConfigurationError
-from serve.engines import Way, all_ways, open_engine
+from scene.errors import ArtifactError, ConfigurationError, DataError, ForeignPlanError
+from serve.engines import Outputs, Way, all_ways, open_engine
+from serve.engines.tensorrt_engine import check_built_for
 from tests.export.conftest import VERIFIED_SCENES, Published
 from tests.model.tiny_network import seeded_network
 from training.checkpoint import save_checkpoint
@@ -138,15 +142,13 @@ def test_what_cannot_run_here_is_listed_with_the_reason_a_plan_among_it(
     assert subjects_here(artifact, ["openvino"])[1] == {}
 
 
-def test_a_plan_that_this_gpu_does_not_take_is_listed_and_its_graph_stands_in(
-    published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A plan that says it is for another GPU, where one is at hand; the float32 graph stands for that of the plan."""
+def with_a_plan(published: Published, monkeypatch: pytest.MonkeyPatch, error: ArtifactError) -> Report:
+    """Verified where a GPU is at hand, on which the plan fails so; the float32 graph stands for that of the plan."""
     opened = open_engine
 
     def refuse_plans(folder: Path, artifact: Artifact, way: Way, threads: int) -> object:
         if way.file.built_for:
-            raise ArtifactError(f"{way.file.path} was built for another GPU")
+            raise error
         return opened(folder, artifact, way, threads)
 
     monkeypatch.setattr(export.verify, "open_engine", refuse_plans)
@@ -154,14 +156,58 @@ def test_a_plan_that_this_gpu_does_not_take_is_listed_and_its_graph_stands_in(
     plan = replace(PLAN, precision="float32")
     stand = stand_in("model.onnx", plan, "tensorrt-rtx")
     artifact = with_files(published.artifact, plan)
-    report = verify(published.folder, artifact, ONE_SCENE, ["tensorrt-rtx"], say=silent, stand_ins=[stand])
-    assert report.absent == {
-        "model.rtx-sm86.plan on tensorrt-rtx in float32": "model.rtx-sm86.plan was built for another GPU"
-    }
+    return verify(published.folder, artifact, ONE_SCENE, ["tensorrt-rtx"], say=silent, stand_ins=[stand])
+
+
+def test_a_plan_for_another_gpu_is_listed_and_its_graph_stands_in(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ForeignPlanError) as refusal:
+        here = {"product": "tensorrt-rtx", "version": "1", "platform": "linux", "compute_capability": "8.9"}
+        check_built_for(published.folder / PLAN.path, PLAN.built_for, here)
+    report = with_a_plan(published, monkeypatch, refusal.value)
+    (absent,) = report.absent.items()
+    assert absent == ("model.rtx-sm86.plan on tensorrt-rtx in float32", str(refusal.value))
+    assert "but this is tensorrt-rtx 1 on linux" in absent[1]
     (record,) = report.verified
-    assert (record.file, record.engine, record.beyond) == (plan.path, "tensorrt-rtx", [])
+    assert (record.file, record.engine, record.beyond) == (PLAN.path, "tensorrt-rtx", [])
     assert record.remarks[0].startswith("ONNX Runtime computed the graph that the plan was built from")
     assert record.golden is not None
+
+
+def test_a_plan_that_fails_on_its_own_gpu_breaks_a_limit_and_nothing_stands_in(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = with_a_plan(published, monkeypatch, ArtifactError("model.rtx-sm86.plan failed on the GPU: no memory"))
+    (record,) = report.verified
+    assert (record.figures, record.remarks, record.judged, report.absent) == ({}, [], False, {})
+    assert report.forbidding == [
+        "model.rtx-sm86.plan on tensorrt-rtx in float32: model.rtx-sm86.plan failed on the GPU: no memory"
+    ]
+
+
+class Failing:
+    """An engine that loads, and then raises what ONNX Runtime raises."""
+
+    def run(self, images: NDArray[np.uint8], score_threshold: float = 0.0) -> Outputs:
+        raise Fail("[ONNXRuntimeError] : 1 : FAIL : a node failed")
+
+
+def test_an_engine_that_fails_while_it_runs_breaks_a_limit(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export.verify, "open_engine", lambda *_: Failing())
+    report = verify(published.folder, published.artifact, ONE_SCENE, ["onnxruntime"], say=silent)
+    assert "model.onnx fails on onnxruntime in float32: [ONNXRuntimeError] : 1 : FAIL" in report.forbidding[0]
+
+
+def test_a_broken_picture_is_no_failure_of_an_engine(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise DataError("frame.png is truncated")
+
+    monkeypatch.setattr(export.verify, "compare_drawn", breaks)
+    with pytest.raises(DataError, match=r"frame\.png is truncated"):
+        verify(published.folder, published.artifact, ONE_SCENE, ["onnxruntime"], say=silent)
 
 
 def test_bfloat16_that_breaks_a_limit_forbids_no_file_but_is_not_trusted(published: Published) -> None:
