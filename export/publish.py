@@ -129,19 +129,30 @@ def publish(
 def _draft(out: Path) -> Iterator[Path]:
     """An empty folder that takes the place of ``out`` if all goes well, and is gone if anything does not."""
     folder, old = out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.old")
+    if old.exists() and not out.exists():  # an export was killed between its two renames
+        old.rename(out)
     for left_behind in (folder, old):
         shutil.rmtree(left_behind, ignore_errors=True)
     try:
         with writing(out):
             folder.mkdir(parents=True)
             yield folder
+            _take_place(folder, out, old)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _take_place(folder: Path, out: Path, old: Path) -> None:
     if out.exists():
         out.rename(old)
-    folder.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        folder.rename(out)
+    except BaseException:
+        if old.exists():
+            old.rename(out)
+        raise
 
 
 def _files(

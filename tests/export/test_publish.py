@@ -248,6 +248,37 @@ def test_what_a_killed_export_left_behind_is_not_in_the_way(published: Published
     assert [path.name for path in folder.parent.iterdir()] == ["1"]
 
 
+def test_an_export_killed_between_its_renames_left_the_old_folder_and_the_next_may_fail(
+    published: Published, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tiny" / "1"
+    shutil.copytree(published.folder, folder.with_name("1.old"))
+    folder.with_name("1.partial").mkdir()
+    with pytest.raises(DataError, match="found none"):
+        publish(tmp_path / "none.pt", folder, PROSE, silent)
+    assert files_of(folder) == files_of(published.folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["1"]
+
+
+def test_a_new_folder_that_cannot_take_its_place_leaves_the_old_one(
+    published: Published, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "tiny" / "1"
+    shutil.copytree(published.folder, folder)
+    rename = Path.rename
+
+    def refuses_the_new(path: Path, target: Path) -> Path:
+        if path.name == "1.partial":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuses_the_new)
+    with pytest.raises(DataError, match=r"cannot write .*1: No space left on device; what was saved before is whole"):
+        publish(published.checkpoint, folder, PROSE, silent)
+    assert files_of(folder) == files_of(published.folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["1"]
+
+
 def test_a_disk_without_room_is_told_before_anything_is_written(
     published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
