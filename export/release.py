@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import tyro
 
@@ -19,6 +19,7 @@ from scene.artifact import Artifact, Verification, read_artifact
 from scene.disk import writing
 from scene.errors import ArtifactError, require
 from serve.engines import open_engine, ways
+from training.checkpoint import load_network
 from training.data.dataset import InstanceDataset
 from training.evaluate import evaluate
 
@@ -45,25 +46,42 @@ class ReleaseArguments(BuildArguments):
         require("name", plain, "the name of a folder in --models, without a path", self.name)
 
 
+class _Former(NamedTuple):
+    """The version that is published now."""
+
+    folder: Path
+    artifact: Artifact
+
+
 def release(arguments: ReleaseArguments) -> None:
-    """Publish the checkpoint as the next version, or raise ``ArtifactError`` with nothing written."""
+    """Publish the checkpoint as the next version, or raise ``ArtifactError`` with nothing written.
+
+    What the published version says of itself is read first: an export takes minutes.
+    """
     root = arguments.models / arguments.name
     number = newest_version(root)
     publication = arguments.publication()
+    former = None if number is None else _Former(root / str(number), read_artifact(root / str(number)))
+    others = "" if former is None else _other_classes(former, arguments)
+    _refuse(others, arguments)
 
     def accept(artifact: Artifact, report: Report) -> Artifact:
         print(*lines(report), sep="\n")
-        if number is None:
+        if former is None:
             print(f"the first version of {arguments.name}: there is none to compare it with")
             return artifact
-        complaint = _compared(artifact, report, root / str(number), publication.material, arguments.largest_fall)
-        if complaint and not arguments.allow:
-            raise ArtifactError(f"{complaint}; nothing was written; --allow publishes it all the same")
+        complaint = others or _compared(artifact, report, former, publication.material, arguments.largest_fall)
+        _refuse(complaint, arguments)
         return _remarked(artifact, complaint) if complaint else artifact
 
     out = root / str((number or 0) + 1)
     publish(arguments.checkpoint, out, publication, accept=accept)
     print(f"released {out}")
+
+
+def _refuse(complaint: str, arguments: ReleaseArguments) -> None:
+    if complaint and not arguments.allow:
+        raise ArtifactError(f"{complaint}; nothing was written; --allow publishes it all the same")
 
 
 def newest_version(root: Path) -> int | None:
@@ -81,23 +99,30 @@ def fall(new: Mapping[str, float], published: Mapping[str, float], largest_fall:
     )
 
 
-def _compared(artifact: Artifact, report: Report, published: Path, material: Material, largest_fall: float) -> str:
-    """Why the version in the folder is the better one, or cannot be compared; empty if neither is so."""
-    former = read_artifact(published)
-    if former.class_names != artifact.class_names:
-        return (
-            f"{published} finds {', '.join(former.class_names)}, this checkpoint {', '.join(artifact.class_names)}: "
-            "AP of other classes cannot be compared; release it under another name"
-        )
+def _other_classes(former: _Former, arguments: ReleaseArguments) -> str:
+    """Why the checkpoint cannot be compared with the published version whatever it answers; empty if it can."""
+    new = load_network(arguments.checkpoint, arguments.preset).config.class_names
+    old = former.artifact.class_names
+    if list(new) == old:
+        return ""
+    return (
+        f"{former.folder} finds {', '.join(old)}, this checkpoint {', '.join(new)}: "
+        "AP of other classes cannot be compared; release it under another name"
+    )
+
+
+def _compared(artifact: Artifact, report: Report, former: _Former, material: Material, largest_fall: float) -> str:
+    """Why the published version is the better one, or cannot be compared; empty if neither is so."""
     new = _figures(artifact.verified)
     if not new:
-        return f"this checkpoint cannot be compared with {published}: no picture has labels of its classes; give --data"
+        missing = "no picture has labels of its classes; give --data"
+        return f"this checkpoint cannot be compared with {former.folder}: {missing}"
     with TemporaryDirectory(prefix="streetmask-release-") as scratch, writing(Path(scratch)):
         dataset = _scored_again(report, material, tuple(artifact.class_names), Path(scratch))
-        old = _score(published, former, dataset)
+        old = _score(former, dataset)
     for kind, value in new.items():
-        print(f"{kind} AP: {value:.2f}, of version {former.version}: {old[kind]:.2f}")
-    print(json.dumps({"compared_with": str(published), "published": old, "new": new}))
+        print(f"{kind} AP: {value:.2f}, of version {former.artifact.version}: {old[kind]:.2f}")
+    print(json.dumps({"compared_with": str(former.folder), "published": old, "new": new}))
     return fall(new, old, largest_fall)
 
 
@@ -119,8 +144,9 @@ def _scored_again(report: Report, material: Material, class_names: tuple[str, ..
     return scored.labelled
 
 
-def _score(folder: Path, artifact: Artifact, dataset: InstanceDataset) -> dict[str, float]:
-    """Box and mask AP of an artifact's float32 graph, in points of 100."""
+def _score(former: _Former, dataset: InstanceDataset) -> dict[str, float]:
+    """Box and mask AP of its float32 graph, in points of 100."""
+    folder, artifact = former
     engine = open_engine(folder, artifact, ways(artifact, "onnxruntime", "float32")[0], threads=2)
     result = evaluate(EnginePredictor(engine, artifact.size_hw), dataset)
     return {"box": 100 * result.box.ap, "mask": 100 * result.mask.ap}

@@ -106,16 +106,37 @@ def test_a_fall_is_refused_with_nothing_written(
     assert sentence not in str(read_artifact(tmp_path / "tiny" / "2").verified)
 
 
-def test_other_classes_cannot_be_compared(
-    published: Published, copied: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def never(*_: object, **__: object) -> Artifact:
+    raise AssertionError("exported, although it could be told before")
+
+
+def test_other_classes_cannot_be_compared_which_is_told_before_anything_is_made(
+    published: Published,
+    copied: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     released(published, tmp_path)
     folder = tmp_path / "tiny" / "1"
     artifact = read_artifact(folder)
     write_artifact(replace(artifact, class_names=["tram", *artifact.class_names[1:]]), folder)
-    assert released(published, tmp_path) == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(export.release, "publish", never)
+        assert released(published, tmp_path) == 1
     assert "finds tram, rider, car" in (said := capsys.readouterr().err)
     assert "AP of other classes cannot be compared; release it under another name" in said
+    assert released(published, tmp_path, "--allow") == 0
+    assert "AP of other classes cannot be compared" in read_artifact(tmp_path / "tiny" / "2").verified[0].remarks[-1]
+
+
+def test_a_broken_manifest_of_the_published_version_is_told_before_anything_is_made(
+    published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny" / "1").mkdir(parents=True)
+    monkeypatch.setattr(export.release, "publish", never)
+    assert released(published, tmp_path) == 1
+    assert str(tmp_path / "tiny" / "1") in capsys.readouterr().err
 
 
 def test_without_labels_nothing_can_be_compared(
