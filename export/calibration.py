@@ -1,25 +1,21 @@
 """Pictures that show which values a network sees: of a data set, of a plain folder, or generated streets."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-import cv2
 import numpy as np
 
+from export.material import PictureFolder, Pictures
 from scene.classes import STREET_CLASSES
 from scene.errors import ConfigurationError, DataError
 from scene.image import RgbImage, network_input
 from training.data.location import locate, open_dataset
-from training.data.picture_file import decode_file
 from training.data.synthetic import SceneSettings, scene
 
 CALIBRATION_PICTURES = 64
 """So many show the ranges of the values."""
 
 _SEED = 700_000
-
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def calibration_pictures(
@@ -42,10 +38,10 @@ def calibration_pictures(
             )
         return generated_streets(size_hw, count)
     if calibration.is_dir() and not _is_dataset(calibration):
-        files = _picture_files(calibration)
-        return [network_input(_picture(files[index]), size_hw) for index in _spread(len(files), count)]
-    dataset = open_dataset(calibration, class_names=class_names)
-    return [network_input(dataset.picture(index), size_hw) for index in _spread(len(dataset), count)]
+        pictures: Pictures = _unlabelled(calibration)
+    else:
+        pictures = open_dataset(calibration, class_names=class_names)
+    return [network_input(pictures.picture(index), size_hw) for index in _spread(len(pictures), count)]
 
 
 def generated_streets(size_hw: tuple[int, int], count: int = CALIBRATION_PICTURES) -> list[RgbImage]:
@@ -62,18 +58,13 @@ def _is_dataset(folder: Path) -> bool:
     return True
 
 
-def _picture_files(folder: Path) -> Sequence[Path]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    if not files:
+def _unlabelled(folder: Path) -> PictureFolder:
+    try:
+        return PictureFolder(folder)
+    except DataError as error:
         raise DataError(
-            f"expected pictures ({', '.join(_SUFFIXES)}) to calibrate on in {folder}, found none; "
-            "name a data set, or a folder of frames such as the network will see"
-        )
-    return files
-
-
-def _picture(path: Path) -> RgbImage:
-    return cast(RgbImage, decode_file(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION))
+            f"{error}; to calibrate, name a data set, or a folder of frames such as the network will see"
+        ) from error
 
 
 def _spread(available: int, count: int) -> list[int]:

@@ -62,12 +62,12 @@ class Material:
 
 
 class PictureFolder:
-    """The JPEG and PNG files of a folder, by name; ``DataError`` where there is none."""
+    """The JPEG and PNG files of a folder and of those in it, by name; ``DataError`` where there is none."""
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise DataError(f"expected a folder of pictures at {folder}, found none")
-        self.paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+        self.paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
         if not self.paths:
             raise DataError(f"{folder} has no pictures: expected files that end in {', '.join(_SUFFIXES)}")
 

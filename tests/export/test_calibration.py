@@ -25,7 +25,9 @@ def write_picture(path: Path, size_hw: tuple[int, int], seed: int) -> np.ndarray
 
 def test_a_folder_with_no_picture(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
-    with pytest.raises(DataError, match=r"expected pictures \(.jpg, .jpeg, .png\) to calibrate on in .*, found none"):
+    with pytest.raises(
+        DataError, match=r"has no pictures: .* \.png; to calibrate, name a data set, or a folder of frames"
+    ):
         calibration_pictures(SIZE_HW, STREET_CLASSES, tmp_path)
 
 

@@ -30,9 +30,10 @@ def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_gives_its_pictures_by_name_and_tells_the_broken_one(tmp_path: Path) -> None:
-    for name, grey in (("b.PNG", 20), ("a.png", 10)):
+    (tmp_path / "in" / "looks.png").mkdir(parents=True)
+    for name, grey in (("in/b.PNG", 20), ("a.png", 10)):
         (tmp_path / name).write_bytes(cv2.imencode(".png", np.full((16, 20, 3), grey, np.uint8))[1].tobytes())
-    (tmp_path / "c.jpg").write_bytes(b"none")
+    (tmp_path / "in" / "c.jpg").write_bytes(b"none")
     folder = PictureFolder(tmp_path)
     assert len(folder) == 3
     assert [int(folder.picture(index).max()) for index in (0, 1)] == [10, 20]
