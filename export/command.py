@@ -7,12 +7,17 @@ from typing import Annotated, Literal
 import tyro
 
 from export.publish import Publication, publish
+from export.ranges import RangeMethod
+from export.to_tensorrt import PlanRequest
 from export.triton import write_repository
 from export.triton_config import TritonOptions
 from export.triton_release import find_release
 from export.verification_lines import lines
 from export.verify import Report
+from scene.artifact import Artifact
 from scene.errors import require
+
+_REPOSITORY = Path("triton")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +40,17 @@ class BuildArguments:
     """Add a graph whose convolutions compute in eight bits."""
     calibration: Path | None = None
     """Data set or folder of pictures like those it will see, for eight bits; generated streets without it."""
+    ranges: RangeMethod = "percentile"
+    """Ranges of eight bits: leave out the few values that lie far from all others, or change the distribution least."""
     float16: bool = False
     """Add a graph in half precision, for GPUs."""
     plan: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Add a plan: tensorrt or tensorrt-rtx for this machine's GPU, tensorrt-rtx:sm86 for another; in half precision, or
     in eight bits with :int8 behind it."""
+    plan_batch: int = PlanRequest.largest_batch
+    """Pictures in the largest batch that a plan takes."""
+    plan_workspace: int = PlanRequest.workspace_mib
+    """MiB of the GPU's memory that an operator may use while a plan is built."""
     verify_scenes: int | None = None
     """Verify on so many generated scenes; without it 50, or 6 of a network of more than ten million weights."""
     verify_pictures: Path | None = None
@@ -61,8 +72,11 @@ class BuildArguments:
             nms=self.nms,
             int8=self.int8,
             calibration=self.calibration,
+            ranges=self.ranges,
             float16=self.float16,
             plans=self.plan,
+            plan_batch=self.plan_batch,
+            plan_workspace_mib=self.plan_workspace,
             scenes=self.verify_scenes,
             pictures=self.verify_pictures,
             first=self.verify_first,
@@ -83,7 +97,7 @@ class ExportArguments(BuildArguments):
     `streetmask export triton` does so for a folder that exists, with every choice that Triton leaves."""
     triton_version: str | None = None
     """Release of Triton, such as 26.08, which decides which operators the graph may have."""
-    repository: Path = Path("triton")
+    repository: Path = _REPOSITORY
     """Model repository to write into; what else is in it stays."""
 
     def __post_init__(self) -> None:
@@ -91,6 +105,8 @@ class ExportArguments(BuildArguments):
         require(
             "triton_version", named == (self.layout == "triton"), "one with --layout triton alone", self.triton_version
         )
+        other = self.repository != _REPOSITORY
+        require("repository", named or not other, "none without --layout triton", str(self.repository))
 
 
 def export(arguments: ExportArguments) -> None:
@@ -98,13 +114,17 @@ def export(arguments: ExportArguments) -> None:
     triton = TritonOptions(arguments.triton_version) if arguments.triton_version else None
     if triton is not None:
         find_release(triton.triton_version)  # an unknown one is told before anything is made
-    artifact = publish(arguments.checkpoint, arguments.out, arguments.publication())
-    print(*lines(Report(artifact.verified)), sep="\n")
+    artifact = publish(arguments.checkpoint, arguments.out, arguments.publication(), accept=_told)
     for name, value in artifact.card.figures.items():
         print(f"  {name}: {value:g}")
     print(f"wrote {arguments.out}")
     if triton is not None:
         print(f"wrote {write_repository(arguments.out, arguments.repository, triton)}")
+
+
+def _told(artifact: Artifact, report: Report) -> Artifact:
+    print(*lines(report), sep="\n")
+    return artifact
 
 
 def named_data(entry: str) -> tuple[str, Path]:

@@ -11,6 +11,7 @@ import torch
 from export.graph import deployable
 from export.model_files import lowering_of
 from export.quantize import write_int8
+from export.ranges import RangeMethod
 from export.to_onnx import write_onnx
 from export.to_tensorrt import PlanRequest, build_plan, lowering_for
 from export.verify import Subject, stand_in
@@ -19,6 +20,7 @@ from model.yolact import Yolact
 from scene.artifact import ModelFile, Quantisation, file_sha256
 from scene.errors import require
 from scene.image import RgbImage
+from serve.engines.gpu import cache_folder
 from serve.engines.tensorrt_library import Product
 
 PlanPrecision = Literal["float16", "int8"]
@@ -42,10 +44,12 @@ class Order(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """What eight bits are made of: pictures at the network's size, and what they showed if that is known already."""
+    """What eight bits are made of: pictures at the network's size, what they showed if that is known already, and how
+    the ranges of the values are found."""
 
     pictures: Sequence[RgbImage]
     known: Quantisation | None
+    ranges: RangeMethod = "percentile"
 
 
 @dataclass
@@ -59,9 +63,11 @@ class Plans:
     quantisation: Quantisation | None = None
 
 
-def parse_plan(text: str) -> Order:
+def parse_plan(
+    text: str, largest_batch: int = PlanRequest.largest_batch, workspace_mib: int = PlanRequest.workspace_mib
+) -> Order:
     """``PRODUCT`` for this machine's GPU or ``PRODUCT:sm86`` for another, in half precision; with ``:int8`` behind it,
-    in eight bits. Raises ``ConfigurationError``."""
+    in eight bits. The numbers are ``PlanRequest``'s. Raises ``ConfigurationError``."""
     match = _PLAN.fullmatch(text)
     expected = f"{' or '.join(get_args(Product))}, with :sm86 or another compute capability and :int8 behind it"
     require("plan", match is not None and match["product"] in get_args(Product), expected, text)
@@ -69,7 +75,10 @@ def parse_plan(text: str) -> Order:
     capability = match["capability"]
     request = PlanRequest(
         product=cast(Product, match["product"]),
+        largest_batch=largest_batch,
+        workspace_mib=workspace_mib,
         compute_capability=f"{capability[:-1]}.{capability[-1]}" if capability else None,
+        timing_cache=cache_folder() / "tensorrt.times" if match["product"] == "tensorrt" else None,
     )
     return Order(request, cast(PlanPrecision, match["precision"] or "float16"))
 
@@ -96,7 +105,9 @@ def write_plans(
             plans.scaffold.append(half)
         if graph not in plans.scaffold:
             say("rounding it to eight bits")
-            plans.quantisation = write_int8(half, graph, calibration.pictures, symmetric=True, known=plans.quantisation)
+            plans.quantisation = write_int8(
+                half, graph, calibration.pictures, calibration.ranges, symmetric=True, known=plans.quantisation
+            )
             plans.scaffold.append(graph)
         say(f"building {order.file}")
         built_for = build_plan(graph, folder / order.file, order.request)

@@ -25,10 +25,12 @@ from export.model_files import (
     onnx_file,
     write_float16,
 )
-from export.plans import Calibration, Plans, parse_plan, write_plans
+from export.plans import Calibration, Order, Plans, parse_plan, write_plans
 from export.predictor import EnginePredictor
 from export.quantize import write_int8
+from export.ranges import RangeMethod
 from export.to_onnx import OPSET, write_onnx
+from export.to_tensorrt import PlanRequest
 from export.verify import Report, verify
 from model.detect import DetectSettings, NmsKind
 from model.segmenter import Segmenter
@@ -65,10 +67,12 @@ class Publication:
     ``accuracy`` names data sets on which the finished artifact is scored and verified; the first one also sets the
     drawing thresholds. ``preset`` names the network of weights that leave a choice; ``nms`` goes into the graph.
     ``int8`` adds a graph in eight bits, ``float16`` one in half precision, ``plans`` a plan for each product named
-    (``parse_plan``); eight bits are calibrated on pictures of the data set or folder ``calibration``, without it on
-    generated streets.
+    (``parse_plan``), for batches up to ``plan_batch`` and built in ``plan_workspace_mib`` MiB of the GPU's memory.
+    Eight bits are calibrated on pictures of the data set or folder ``calibration``, without it on generated streets;
+    ``ranges`` says how their ranges are found.
     ``scenes``, ``pictures`` and ``first`` are what it is verified on beside the data sets (``Material``). With
-    ``allow`` a file that breaks a limit is published all the same, which its record says.
+    ``allow`` a file that breaks a limit is published all the same, which its record says. Raises
+    ``ConfigurationError`` for what does not go together.
     """
 
     summary: str
@@ -85,6 +89,33 @@ class Publication:
     pictures: Path | None = None
     first: int | None = None
     allow: bool = False
+    ranges: RangeMethod = "percentile"
+    plan_batch: int = PlanRequest.largest_batch
+    plan_workspace_mib: int = PlanRequest.workspace_mib
+
+    def __post_init__(self) -> None:
+        require("nms", self.nms != "traditional", "fast or cross-class: no graph holds a greedy loop", self.nms)
+        files = [order.file for order in self.orders]
+        require("plan", len(set(files)) == len(files), "every plan once", ", ".join(self.plans))
+        eight_bits = "none without --int8 or a plan in eight bits"
+        require("calibration", self.rounds or self.calibration is None, eight_bits, str(self.calibration))
+        require("ranges", self.rounds or self.ranges == "percentile", eight_bits, self.ranges)
+        for name, value, default in (
+            ("plan_batch", self.plan_batch, PlanRequest.largest_batch),
+            ("plan_workspace", self.plan_workspace_mib, PlanRequest.workspace_mib),
+        ):
+            require(name, value >= 1, "1 or more", value)
+            require(name, bool(self.plans) or value == default, "none without --plan", value)
+
+    @property
+    def orders(self) -> list[Order]:
+        """The plans that are asked for; ``ConfigurationError`` for one that there is not."""
+        return [parse_plan(plan, self.plan_batch, self.plan_workspace_mib) for plan in self.plans]
+
+    @property
+    def rounds(self) -> bool:
+        """Whether anything is in eight bits."""
+        return self.int8 or any(order.precision == "int8" for order in self.orders)
 
     @property
     def material(self) -> Material:
@@ -106,13 +137,9 @@ def publish(
     and for a disk without room.
     """
     name, number = _name_and_version(out)
-    nms, material = publication.nms, publication.material
-    require("nms", nms != "traditional", "fast or cross-class: no graph holds a greedy loop", nms)
-    for plan in publication.plans:
-        parse_plan(plan)
     with _draft(out) as folder:
         artifact, plans = _files(checkpoint, folder, (name, number), publication, say)
-        report = verify(folder, artifact, material, say=say, stand_ins=plans.stand_ins)
+        report = verify(folder, artifact, publication.material, say=say, stand_ins=plans.stand_ins)
         if report.forbidding and not publication.allow:
             raise ArtifactError(
                 f"{'; '.join(report.forbidding)}; nothing was written; --allow publishes it all the same and records it"
@@ -166,9 +193,9 @@ def _files(
     network, settings = load_network(checkpoint, publication.preset), DetectSettings(nms=publication.nms)
     require_room(folder, _size_bytes(network, publication), "the model folder")
     config = network.config
-    orders = [parse_plan(plan) for plan in publication.plans]
-    rounds = publication.int8 or any(order.precision == "int8" for order in orders)
-    calibration = calibration_pictures(config.size_hw, config.class_names, publication.calibration) if rounds else []
+    pictures = (
+        calibration_pictures(config.size_hw, config.class_names, publication.calibration) if publication.rounds else []
+    )
     say("writing the graph")
     segmenter = deployable(network, settings)
     write_onnx(segmenter, folder / FLOAT32_FILE)
@@ -179,15 +206,15 @@ def _files(
     metadata = graph_metadata(artifact)
     files = [onnx_file(folder, FLOAT32_FILE, "float32", metadata, lowering_of(network))]
     if publication.int8:
-        say(f"writing the graph in eight bits, calibrated on {len(calibration)} pictures")
-        quantisation = write_int8(folder / FLOAT32_FILE, folder / INT8_FILE, calibration)
+        say(f"writing the graph in eight bits, calibrated on {len(pictures)} pictures")
+        quantisation = write_int8(folder / FLOAT32_FILE, folder / INT8_FILE, pictures, publication.ranges)
         artifact = replace(artifact, quantisation=quantisation)
         files.append(onnx_file(folder, INT8_FILE, "int8", metadata, lowering_of(network)))
     if publication.float16:
         say("writing the graph in half precision")
         files.append(write_float16(network, settings, folder, metadata))
-    rounding = Calibration(calibration, artifact.quantisation)
-    plans = write_plans(network, settings, folder, orders, rounding, say)
+    rounding = Calibration(pictures, artifact.quantisation, publication.ranges)
+    plans = write_plans(network, settings, folder, publication.orders, rounding, say)
     files += [*plans.files, _weights(network, checkpoint, folder, artifact.thresholds)]
     return replace(artifact, files=files, quantisation=plans.quantisation), plans
 

@@ -4,6 +4,7 @@ The network is strongly typed: precision is the graph's, the builder changes non
 nothing stands in its file but what the builder made.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from serve.engines.tensorrt_library import Product, library_log, load_library, m
 
 if TYPE_CHECKING:
     from export.lowering import Lowering  # needs torch
+
+LOG = logging.getLogger(__name__)
 
 _IMAGE = "image"
 _MIB = 1 << 20
@@ -184,7 +187,7 @@ def _unbuilt(graph: Path, request: PlanRequest, said: str) -> str:
     start = f"{request.product} cannot build {graph} for {request.compute_capability or 'this GPU'}: {said}"
     if _CUDA_FAILED in said and request.product == "tensorrt-rtx":
         return f"{start}; name a compute capability, which needs no GPU here"
-    return f"{start}; try a smaller largest batch, a larger workspace or another version of {request.product}"
+    return f"{start}; try a smaller --plan-batch, a larger --plan-workspace or another version of {request.product}"
 
 
 def _configured(parsed: _Parsed, graph: Path, request: PlanRequest) -> Any:
@@ -211,14 +214,19 @@ def _configured(parsed: _Parsed, graph: Path, request: PlanRequest) -> Any:
         )
     elif request.timing_cache is not None:  # to TensorRT-RTX, which times nothing, a cache means nothing
         known = request.timing_cache.read_bytes() if request.timing_cache.is_file() else b""
-        config.set_timing_cache(config.create_timing_cache(known), False)
+        if not config.set_timing_cache(config.create_timing_cache(known), False):  # of another version or GPU
+            config.set_timing_cache(config.create_timing_cache(b""), False)
     return config
 
 
 def _keep_times(config: Any, request: PlanRequest) -> None:
+    """A folder that cannot be written costs time at the next build, no more."""
     if request.product == "tensorrt" and request.timing_cache is not None:
-        with whole_file(request.timing_cache) as stream:
-            stream.write(memoryview(config.get_timing_cache().serialize()))
+        try:
+            with whole_file(request.timing_cache) as stream:
+                stream.write(memoryview(config.get_timing_cache().serialize()))
+        except (DataError, OSError) as error:
+            LOG.warning("kernels' times are not kept for the next build: %s", error)
 
 
 def _built_for(request: PlanRequest, gpu: Gpu | None) -> dict[str, str]:

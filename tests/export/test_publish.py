@@ -333,7 +333,11 @@ def test_an_int8_file_is_verified_and_not_trusted_where_nothing_judged_it(
 ) -> None:
     monkeypatch.setattr(export.publish, "verify", verify)
     folder = tmp_path / "tiny" / "3"
-    artifact = publish(published.checkpoint, folder, replace(PROSE, int8=True, calibration=published.data), silent)
+    artifact = publish(
+        published.checkpoint, folder, replace(PROSE, int8=True, calibration=published.data, ranges="entropy"), silent
+    )
+    assert artifact.quantisation is not None
+    assert (artifact.quantisation.ranges, artifact.quantisation.pictures) == ("entropy", 3)
     assert [entry.path for entry in artifact.files] == ["model.onnx", "model.int8.onnx", "checkpoint.pt"]
     records = {(each.file, each.engine): each for each in artifact.verified}
     record = records["model.int8.onnx", "onnxruntime"]
@@ -384,6 +388,42 @@ def test_a_plan_is_named_after_what_it_is_for(text: str, capability: str | None,
     order = parse_plan(text)
     assert order.request.product == text.partition(":")[0]
     assert (order.request.compute_capability, order.precision, order.file) == (capability, precision, file)
+
+
+def test_a_plan_is_built_as_large_as_is_asked_and_tensorrt_keeps_its_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    plans = ["tensorrt", "tensorrt-rtx:sm86"]
+    full, rtx = (each.request for each in replace(PROSE, plans=plans, plan_batch=16, plan_workspace_mib=512).orders)
+    assert (full.largest_batch, full.workspace_mib) == (rtx.largest_batch, rtx.workspace_mib) == (16, 512)
+    assert full.timing_cache == tmp_path / "streetmask" / "tensorrt.times"
+    assert rtx.timing_cache is None
+    (usual,) = replace(PROSE, plans=plans[:1]).orders
+    assert (usual.request.largest_batch, usual.request.workspace_mib) == (8, 2048)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"calibration": Path("street")}, "calibration: expected none without --int8 or a plan in eight bits, but 'st"),
+        ({"ranges": "entropy"}, "ranges: expected none without --int8 or a plan in eight bits, but 'entropy' came"),
+        ({"ranges": "entropy", "plans": ["tensorrt"]}, "ranges: expected none without --int8 or a plan in eight bits"),
+        ({"plans": ["tensorrt", "tensorrt:float16"]}, "plan: expected every plan once, but 'tensorrt, tensorrt:float"),
+        ({"plan_batch": 4}, "plan_batch: expected none without --plan, but 4 came"),
+        ({"plan_workspace_mib": 512}, "plan_workspace: expected none without --plan, but 512 came"),
+        ({"plan_batch": 0, "plans": ["tensorrt"]}, "plan_batch: expected 1 or more, but 0 came"),
+        ({"plan_workspace_mib": 0, "plans": ["tensorrt"]}, "plan_workspace: expected 1 or more, but 0 came"),
+    ],
+)
+def test_what_would_be_ignored_or_cannot_be_is_told(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        replace(PROSE, **options)
+
+
+def test_eight_bits_of_a_plan_alone_take_calibration_and_ranges() -> None:
+    publication = replace(PROSE, plans=["tensorrt-rtx:sm86:int8"], calibration=Path("street"), ranges="entropy")
+    assert publication.rounds
 
 
 @pytest.mark.parametrize("text", ["", "cuda", "tensorrt:86", "tensorrt-rtx:sm", "tensorrt-rtx:sm8x", "tensorrt:int4"])

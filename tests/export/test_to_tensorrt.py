@@ -196,7 +196,9 @@ def test_what_parses_but_cannot_be_built_is_told_with_the_builder_s_words(tmp_pa
         onnx.helper.make_node("Cast", ["eight"], ["wide"], to=onnx.TensorProto.FLOAT),
         onnx.helper.make_node("Add", ["image", "wide"], ["num"]),
     ]
-    with pytest.raises(ArtifactError, match=r"cannot build .* for 8.6: .*Quantized constant .*; try a smaller largest"):
+    with pytest.raises(
+        ArtifactError, match=r"cannot build .* for 8.6: .*Quantized constant .*; try a smaller --plan-batch"
+    ):
         build_plan(save_graph(tmp_path, nodes), tmp_path / "model.plan", FOR_86)
     assert not (tmp_path / "model.plan").exists()
 
@@ -221,7 +223,7 @@ def test_types_are_strong_whether_or_not_the_library_has_a_flag_for_it() -> None
 
 @pytest.mark.filterwarnings("ignore:Use Deprecated in TensorRT-RTX:DeprecationWarning")
 def test_full_tensorrt_builds_for_the_gpu_that_is_here_and_keeps_its_times(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """TensorRT-RTX stands in for it: their interface is the same, times included, which it does not take."""
     monkeypatch.setitem(sys.modules, "tensorrt", rtx)
@@ -231,6 +233,8 @@ def test_full_tensorrt_builds_for_the_gpu_that_is_here_and_keeps_its_times(
     for _ in range(2):  # the second time it reads the first one's
         built_for = build_plan(graph, plan, PlanRequest("tensorrt", timing_cache=times))
         assert times.is_file()
+    build_plan(graph, plan, PlanRequest("tensorrt", timing_cache=times / "below a file"))
+    assert "kernels' times are not kept for the next build" in caplog.text
     assert plan.stat().st_size > 0
     assert (built_for["product"], built_for["gpu"], built_for["compute_capability"]) == ("tensorrt", "Big GPU", "9.0")
     with pytest.raises(ConfigurationError, match=r"expected none, since TensorRT builds on the GPU .* but 8.6 came"):
