@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +56,12 @@ class Way:
         return f"{self.engine} in {self.precision}"
 
 
+_PLANS: dict[Precision, tuple[Precision, ...]] = {"int8": ("int8",), "float16": ("float16",), "float32": ("float32",)}
+"""A plan computes in what it was built in; of several, the one of the fewest bits comes first."""
+
 _RUNS: dict[EngineName, tuple[str, dict[Precision, tuple[Precision, ...]]]] = {
-    "tensorrt": ("tensorrt", {each: (each,) for each in get_args(Precision)}),
-    "tensorrt-rtx": ("tensorrt-rtx", {each: (each,) for each in get_args(Precision)}),
+    "tensorrt": ("tensorrt", _PLANS),
+    "tensorrt-rtx": ("tensorrt-rtx", _PLANS),
     "onnxruntime-tensorrt": ("onnx", {"float16": ("float16",), "float32": ("float32",)}),
     "onnxruntime-cuda": ("onnx", {"float16": ("float16",), "float32": ("float32",)}),
     "openvino": ("onnx", {"int8": ("int8",), "float32": ("bfloat16", "float32")}),

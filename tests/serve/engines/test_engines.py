@@ -1,6 +1,7 @@
 """The choice of an engine that this machine and an artifact's files allow."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -78,6 +79,20 @@ def test_every_way_of_every_file_is_known_the_likely_fastest_first(tiny: Model, 
         ("onnxruntime", "int8", "i"),
         ("onnxruntime", "float32", "f"),
     ]
+
+
+@pytest.mark.parametrize("product", ["tensorrt", "tensorrt-rtx"])
+def test_of_a_product_s_plans_the_one_of_the_fewest_bits_comes_first(
+    tiny: Model, everywhere: None, product: Literal["tensorrt", "tensorrt-rtx"]
+) -> None:
+    plans = [entry("half.plan", product, "float16"), entry("eight.plan", product, "int8")]
+    both = verified("float16", engine=product), verified("int8", engine=product)
+    assert [way.file.path for way in ways(with_files(tiny.artifact, *plans, verified=both))] == [
+        "eight.plan",
+        "half.plan",
+    ]
+    beyond = verified("float16", engine=product), verified("int8", ("box AP",), product)
+    assert [way.file.path for way in ways(with_files(tiny.artifact, *plans, verified=beyond))] == ["half.plan"]
 
 
 @pytest.mark.parametrize(
