@@ -54,8 +54,8 @@ def open_predictor(
 ) -> NamedPredictor:
     """A folder is an artifact and runs on its engine; a file is a checkpoint or published weights and runs in torch.
 
-    ``preset``, ``nms`` and ``device`` are for weights, ``precision`` and ``engine`` for a folder; raises
-    ``ConfigurationError`` where one is asked for what the other has.
+    ``preset`` and ``nms`` are for weights, ``precision`` and ``engine`` for a folder; raises ``ConfigurationError``
+    where one is asked for what the other has. ``device`` is where weights run; a folder's engine has its own.
     """
     if path.is_dir():
         require("preset", preset is None, "none for a model folder, which says what it is", preset)

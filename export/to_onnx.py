@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,20 +22,16 @@ the CPU, and then makes no CUDA graph. ``DeformConv`` needs 19 at least."""
 _THRESHOLD = np.float32(0)
 
 
-def write_onnx(
-    segmenter: Segmenter, path: Path, fixed_rows: bool = False, metadata: Mapping[str, str] | None = None
-) -> Path:
+def write_onnx(segmenter: Segmenter, path: Path, fixed_rows: bool = False) -> Path:
     """Export through ``torch.export``, simplify, check with ``onnx.checker``, and write one file with its weights.
 
     The graph: ``image`` uint8 [B, H, W, 3] -> num, boxes, scores, mask_scores, classes, masks; B is dynamic. Its second
     input, ``score_threshold`` float32 [], is 0 unless it is given. With ``fixed_rows`` there is no such input: no shape
-    depends on a value, as TensorRT and CUDA graphs need it, and masks are made of every row. ``metadata`` is written
-    into the file, whose reader may have nothing else.
+    depends on a value, as TensorRT and CUDA graphs need it, and masks are made of every row.
     """
     model = onnxslim.slim(_traced(segmenter, fixed_rows))
     if not fixed_rows:
         model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(_THRESHOLD), SCORE_THRESHOLD))
-    onnx.helper.set_model_props(model, dict(metadata or {}))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
     return path
