@@ -7,8 +7,8 @@ from export.lowering import Lowering
 from scene.errors import require
 
 # The table "ONNX Runtime Versions" of github.com/triton-inference-server/server, docs/introduction/compatibility.md, as
-# of release 26.08. It begins where ONNX Runtime first reads opset 22, of which the graph was: 1.20.1, in
-# 24.12 to 25.02, refused it. Today's graph, of opset 21, has been tried on none that is older.
+# of release 26.08. It begins where ONNX Runtime first reads opset 22, of which the graph was: 1.20.1, in 24.12
+# to 25.02, refused it. Today's graph, of opset 21, has been tried on none that is older.
 _ONNX_RUNTIME = {
     "25.03": "1.21.0",
     "25.04": "1.21.0",

@@ -49,8 +49,8 @@ def check_built_for(path: Path, built_for: Mapping[str, str], here: Mapping[str,
 
 
 def rebuild_command(path: Path, product: str) -> str:
-    """The command that makes the next version of the artifact that the plan lies in, with a plan for this machine in the
-    same precision."""
+    """The command that makes the next version of the artifact that the plan lies in, with a plan for this machine, in
+    as many bits."""
     folder = path.parent
     int8 = ":int8" if path.name.endswith(_INT8_PLAN) else ""
     return f"streetmask export {folder / 'checkpoint.pt'} --out {_next_version(folder)} --plan {product}{int8}"
