@@ -30,7 +30,7 @@ BENCH_MODEL = models/street-nano/1
 BENCH_DATA = runs/bench/data/instances.json
 CPU_ENGINES = onnxruntime onnxruntime-int8 openvino openvino-bfloat16 openvino-int8
 GPU_ENGINES = torch torch-float16 torch-compile torch-compile-float16 onnxruntime-cuda onnxruntime-cuda-float16 \
-	onnxruntime-tensorrt onnxruntime-tensorrt-float16 tensorrt tensorrt-float16 tensorrt-rtx tensorrt-rtx-float16
+	onnxruntime-tensorrt-float16 tensorrt tensorrt-float16 tensorrt-rtx tensorrt-rtx-float16
 BENCH_RUNS = $(wildcard $(addprefix runs/bench/,export.json engine.json jpeg.json published.json tail.json gpu-*.json \
 	accuracy.json serve.json demo.json demo-long.json train.json))
 
