@@ -10,8 +10,11 @@ DEMO_ARGUMENTS = $(if $(VIDEO),--video "$(VIDEO)")
 demo: $(SERVING_VENV)/installed  ## stream a clip through the server and write demo/; VIDEO=path for your own
 	$(SERVING_VENV)/bin/streetmask demo $(DEMO_ARGUMENTS)
 
+# A process a core with one thread each: of small tensors two threads make no less work, and wait for one another.
+PYTEST = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n auto --dist loadfile
+
 test: $(VENV)/installed  ## all tests but slow and GPU ones
-	$(VENV)/bin/python -m pytest
+	$(call PYTEST,$(VENV))
 
 test-slow: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -m slow --timeout 3600
@@ -20,14 +23,14 @@ test-gpu: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -m gpu
 
 test-serving: $(SERVING_VENV)/installed-tests  ## what serves must work where torch is not installed
-	$(SERVING_VENV)/bin/python -m pytest tests/scene tests/protos tests/serve tests/streetmask tests/test_no_torch.py tests/test_bundled_model.py
+	$(call PYTEST,$(SERVING_VENV)) tests/scene tests/protos tests/serve tests/streetmask tests/test_no_torch.py tests/test_bundled_model.py
 
 BENCH = $(VENV)/bin/bench
 BENCH_MODEL = models/street-nano/1
 BENCH_DATA = runs/bench/data/instances.json
 CPU_ENGINES = onnxruntime onnxruntime-int8 openvino openvino-bfloat16 openvino-int8
 GPU_ENGINES = torch torch-float16 torch-compile torch-compile-float16 onnxruntime-cuda onnxruntime-cuda-float16 \
-	onnxruntime-tensorrt onnxruntime-tensorrt-float16 tensorrt tensorrt-float16 tensorrt-rtx tensorrt-rtx-float16
+	onnxruntime-tensorrt-float16 tensorrt tensorrt-float16 tensorrt-rtx tensorrt-rtx-float16
 BENCH_RUNS = $(wildcard $(addprefix runs/bench/,export.json engine.json jpeg.json published.json tail.json gpu-*.json \
 	accuracy.json serve.json demo.json demo-long.json train.json))
 
@@ -101,5 +104,5 @@ $(SERVING_VENV)/installed: pyproject.toml requirements.lock | $(SERVING_VENV)/py
 	@touch $@
 
 $(SERVING_VENV)/installed-tests: $(SERVING_VENV)/installed
-	$(SERVING_VENV)/bin/python $(PIP_INSTALL) faster-coco-eval hypothesis onnx pytest pytest-asyncio pytest-timeout
+	$(SERVING_VENV)/bin/python $(PIP_INSTALL) faster-coco-eval hypothesis onnx pytest pytest-asyncio pytest-timeout pytest-xdist
 	@touch $@

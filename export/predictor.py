@@ -37,10 +37,11 @@ class EnginePredictor:
 
 @dataclass(frozen=True)
 class NamedPredictor:
-    """A predictor and what it calls the classes of its detections."""
+    """A predictor, what it calls the classes of its detections, and what it runs on, for people."""
 
     predict: Predictor
     class_names: tuple[str, ...]
+    runs_on: str = ""
 
 
 def open_predictor(
@@ -54,20 +55,21 @@ def open_predictor(
 ) -> NamedPredictor:
     """A folder is an artifact and runs on its engine; a file is a checkpoint or published weights and runs in torch.
 
-    ``preset``, ``nms`` and ``device`` are for weights, ``precision`` and ``engine`` for a folder; raises
-    ``ConfigurationError`` where one is asked for what the other has.
+    ``preset`` and ``nms`` are for weights, ``precision`` and ``engine`` for a folder; raises ``ConfigurationError``
+    where one is asked for what the other has. ``device`` is where weights run; a folder's engine has its own.
     """
     if path.is_dir():
         require("preset", preset is None, "none for a model folder, which says what it is", preset)
         require("nms", nms == "fast", "none for a model folder, whose graph has its own", nms)
         model = Model.load(path, threads, precision, engine)
         predict = EnginePredictor(model.engine, model.artifact.size_hw)
-        return NamedPredictor(predict, tuple(model.artifact.class_names))
+        return NamedPredictor(predict, tuple(model.artifact.class_names), model.runs_on)
     require("engine", engine is None, "none for weights, which run in torch", engine)
     require("precision", precision in (None, "float32"), "float32 for weights; export them with --int8", precision)
     network = load_network(path, preset)
     segmenter = Segmenter(network, DetectSettings(nms=nms))
-    return NamedPredictor(TorchPredictor(segmenter, device), network.config.class_names)
+    runs_on = f"torch in float32, on {device}"
+    return NamedPredictor(TorchPredictor(segmenter, device), network.config.class_names, runs_on)
 
 
 def on_the_street(predictor: NamedPredictor) -> NamedPredictor:

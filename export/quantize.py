@@ -48,7 +48,8 @@ def write_int8(
     its layers are kept and nothing is measured. Inputs and outputs stay as they are.
 
     Uint8 activations with a zero point for ONNX Runtime and OpenVINO, on a CPU, or all ``symmetric``, rounded before
-    convolutions alone and with float biases, for TensorRT, which takes a graph of fixed rows without ``DeformConv``.
+    convolutions alone and with float biases, for TensorRT, which takes a graph of fixed rows: TensorRT-RTX without
+    ``DeformConv``, full TensorRT with it.
 
     Kept whatever the table says: the convolution that reads the picture, of whose three channels eight-bit kernels make
     poor use, the pooling, and what follows the raw outputs. ``DeformConv`` computes in float32 in every engine: its

@@ -1,8 +1,9 @@
 """The deployed module as one ONNX graph of the contract."""
 
+import ast
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,24 +22,42 @@ the CPU, and then makes no CUDA graph. ``DeformConv`` needs 19 at least."""
 
 _THRESHOLD = np.float32(0)
 
+_SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where the exporter says of a node which modules it is in, from the outermost to the node itself."""
 
-def write_onnx(
-    segmenter: Segmenter, path: Path, fixed_rows: bool = False, metadata: Mapping[str, str] | None = None
-) -> Path:
+
+def write_onnx(segmenter: Segmenter, path: Path, fixed_rows: bool = False) -> Path:
     """Export through ``torch.export``, simplify, check with ``onnx.checker``, and write one file with its weights.
 
     The graph: ``image`` uint8 [B, H, W, 3] -> num, boxes, scores, mask_scores, classes, masks; B is dynamic. Its second
     input, ``score_threshold`` float32 [], is 0 unless it is given. With ``fixed_rows`` there is no such input: no shape
-    depends on a value, as TensorRT and CUDA graphs need it, and masks are made of every row. ``metadata`` is written
-    into the file, whose reader may have nothing else.
+    depends on a value, as TensorRT and CUDA graphs need it, and masks are made of every row.
     """
-    model = onnxslim.slim(_traced(segmenter, fixed_rows))
+    traced = _traced(segmenter, fixed_rows)
+    _name_weights(traced.graph)
+    model = onnxslim.slim(traced)
     if not fixed_rows:
         model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(_THRESHOLD), SCORE_THRESHOLD))
-    onnx.helper.set_model_props(model, dict(metadata or {}))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
     return path
+
+
+def _name_weights(graph: onnx.GraphProto) -> None:
+    """Call the weights of deformable convolutions by their layers, by which tables of layers know them.
+
+    In half precision they are widened for a float32 node: the exporter does that itself and calls them after the cast.
+    """
+    names: dict[str, str] = {}
+    for node in graph.node:
+        if node.op_type == "DeformConv":
+            scopes = next(each.value for each in node.metadata_props if each.key == _SCOPES)
+            *_, layer, _ = ast.literal_eval(scopes)
+            names |= {node.input[1]: f"{layer}.weight", node.input[3]: f"{layer}.bias"}
+    for weight in graph.initializer:
+        weight.name = names.get(weight.name, weight.name)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
 
 
 def _traced(segmenter: Segmenter, fixed_rows: bool) -> onnx.ModelProto:

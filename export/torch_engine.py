@@ -48,7 +48,7 @@ def open_weights(path: Path, preset: str | None = None, nms: NmsKind = "fast", t
     progress = file.progress
     del file  # with it goes its hold on the weights that folding replaces
     segmenter = deployed(network, DetectSettings(nms=nms))
-    return Model(described(path.stem, segmenter, progress), TorchEngine(segmenter))
+    return Model(described(path.stem, segmenter, progress), TorchEngine(segmenter), "torch in float32")
 
 
 def described(name: str, segmenter: Segmenter, progress: Mapping[str, Any]) -> Artifact:

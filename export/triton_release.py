@@ -7,7 +7,8 @@ from export.lowering import Lowering
 from scene.errors import require
 
 # The table "ONNX Runtime Versions" of github.com/triton-inference-server/server, docs/introduction/compatibility.md, as
-# of release 26.08. It begins where ONNX Runtime first reads opset 22: 1.20.1, in 24.12 to 25.02, refuses the graph.
+# of release 26.08. It begins where ONNX Runtime first reads opset 22, of which the graph was: 1.20.1, in 24.12
+# to 25.02, refused it. Today's graph, of opset 21, has been tried on none that is older.
 _ONNX_RUNTIME = {
     "25.03": "1.21.0",
     "25.04": "1.21.0",
@@ -59,7 +60,7 @@ class TritonRelease:
 def find_release(version: str) -> TritonRelease:
     """The release of that name; one newer than the table is taken to hold what the newest in it holds.
 
-    Raises ``ConfigurationError`` for what is no release, and for one that is too old to read the graph.
+    Raises ``ConfigurationError`` for what is no release, and for one older than any that the graph was tried on.
     """
     require(
         "triton_version",
@@ -70,7 +71,7 @@ def find_release(version: str) -> TritonRelease:
     require(
         "triton_version",
         version >= _OLDEST,
-        f"{_OLDEST} or later, since the ONNX Runtime of older releases does not read the graph's opset",
+        f"{_OLDEST} or later, since the graph was tried on the ONNX Runtime of no older release",
         version,
     )
     known = min(version, _NEWEST)

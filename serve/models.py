@@ -14,6 +14,7 @@ from scene.image import RgbImage, as_rgb, decode_image, network_input
 from scene.instances import Detections, Instance, instances_on_frame
 from serve.answer import Answer, FoundInstance, MaskRegion, Options, StageClock
 from serve.engines import Engine, EngineName, Outputs, Way, open_engine, ways
+from serve.engines.contract import first_line
 from serve.golden import check_answer
 
 LOG = logging.getLogger(__name__)
@@ -138,11 +139,14 @@ class Model:
         golden = self.artifact.golden_of(way.file.path, way.engine, way.precision)
         batch = network_input(_golden_picture(folder, golden), self.artifact.size_hw)[None]
         try:
-            rows = detections(self.engine.run(batch))
+            check_answer(self.artifact, golden, detections(self.engine.run(batch)), folder, way.precision)
+            return min(self._timed_ms(batch) for _ in range(_ROUNDS))
+        except ArtifactError:
+            raise
         except Exception as error:  # engines' own exceptions share no nearer root
-            raise ArtifactError(f"the model in {folder} fails on its golden frame; export it again") from error
-        check_answer(self.artifact, golden, rows, folder, way.precision)
-        return min(self._timed_ms(batch) for _ in range(_ROUNDS))
+            raise ArtifactError(
+                f"the model in {folder} fails on its golden frame: {first_line(error)}; export it again"
+            ) from error
 
     def _timed_ms(self, batch: NDArray[np.uint8]) -> float:
         started_s = time.perf_counter()

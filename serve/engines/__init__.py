@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,16 +56,20 @@ class Way:
         return f"{self.engine} in {self.precision}"
 
 
+_PLANS: dict[Precision, tuple[Precision, ...]] = {"int8": ("int8",), "float16": ("float16",), "float32": ("float32",)}
+"""A plan computes in what it was built in; of several, the one of the fewest bits comes first."""
+
 _RUNS: dict[EngineName, tuple[str, dict[Precision, tuple[Precision, ...]]]] = {
-    "tensorrt": ("tensorrt", {each: (each,) for each in get_args(Precision)}),
-    "tensorrt-rtx": ("tensorrt-rtx", {each: (each,) for each in get_args(Precision)}),
-    "onnxruntime-tensorrt": ("onnx", {"float16": ("float16",), "float32": ("float32",)}),
+    "tensorrt": ("tensorrt", _PLANS),
+    "tensorrt-rtx": ("tensorrt-rtx", _PLANS),
+    "onnxruntime-tensorrt": ("onnx", {"float16": ("float16",)}),
     "onnxruntime-cuda": ("onnx", {"float16": ("float16",), "float32": ("float32",)}),
     "openvino": ("onnx", {"int8": ("int8",), "float32": ("bfloat16", "float32")}),
     "onnxruntime": ("onnx", {"int8": ("int8",), "float32": ("float32",)}),
 }
 """Of each engine, the likely fastest first: whose files it takes, and what it computes in with a file's precision.
-float16 files are for GPUs: a CPU widens each of their numbers."""
+float16 files are for GPUs: a CPU widens each of their numbers. ONNX Runtime's TensorRT provider has no option against
+TF32, unlike its CUDA provider, and would compute a float32 file with factors of ten bits."""
 
 _NEEDS = {
     "onnxruntime": ("onnxruntime", "serve"),
@@ -127,6 +131,8 @@ def why_not_here(way: Way) -> str:
     """Why the way cannot be gone on this machine, as a sentence; empty if it can."""
     if reason := why_not(way.engine):
         return reason
+    if reason := _untaken(way.engine, way.precision):
+        return reason
     return "" if _computes(way) else "this processor has no bfloat16: without it, that is slower than float32"
 
 
@@ -150,6 +156,12 @@ def open_engine(folder: Path, artifact: Artifact, way: Way, threads: int) -> Eng
     return OnnxEngine(path, artifact.tensors, threads)
 
 
+def _computed(engine: EngineName) -> list[Precision]:
+    """What the engine can be asked to compute in."""
+    _, precisions = _RUNS[engine]
+    return [computed for group in precisions.values() for computed in group]
+
+
 def _computes(way: Way) -> bool:
     """Whether the processor has what the way computes in: bfloat16 without it is slower than float32."""
     if way.engine != "openvino" or way.precision != "bfloat16":
@@ -163,7 +175,21 @@ def _none_found(artifact: Artifact, engine: EngineName | None, precision: Precis
     asked = " ".join(filter(None, (engine or "any engine", precision and f"in {precision}")))
     files = ", ".join(f"{entry.engine} {entry.precision}" for entry in artifact.files)
     start = f"{artifact.name} version {artifact.version} cannot run here on {asked}; its files are {files}"
-    missing = {way.engine: why_not(way.engine) for way in found}
-    reasons = "; ".join(dict.fromkeys(filter(None, missing.values())))
-    int8 = " with --int8" if precision == "int8" else ""
-    return f"{start}; {reasons}" if reasons else f"{start}; export the checkpoint again{int8}"
+    reasons = "; ".join(dict.fromkeys(filter(None, (_untaken(engine, precision), *map(why_not_here, found)))))
+    return f"{start}; {reasons or f'export the checkpoint again{_export_option(engine, precision)}'}"
+
+
+def _untaken(engine: EngineName | None, precision: Precision | None) -> str:
+    """Why no file helps: a sentence where the engine computes in other precisions alone."""
+    if engine is None or precision is None or precision in (computed := _computed(engine)):
+        return ""
+    return f"{engine} computes in {' or '.join(computed)} alone: choose one of them, or another engine"
+
+
+def _export_option(engine: EngineName | None, precision: Precision | None) -> str:
+    """What export must be told to write a file for it, behind a blank; empty for a float32 graph."""
+    if engine in ("tensorrt", "tensorrt-rtx"):
+        return f" with --plan {engine}" + (":int8" if precision == "int8" else "")
+    if engine == "onnxruntime-tensorrt":
+        return " with --float16"
+    return f" with --{precision}" if precision in ("int8", "float16") else ""

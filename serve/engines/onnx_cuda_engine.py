@@ -170,7 +170,8 @@ def _open_session(path: Path, target: Target, recording: Mapping[str, str]) -> A
 
 
 def _tensorrt_options() -> dict[str, str]:
-    """Precision is the file's. Plans take minutes to build, and are kept; a larger batch than before builds anew."""
+    """Precision is the file's, but that what it computes in float32 may be rounded to TF32, against which there is no
+    option. Plans take minutes to build, and are kept; a larger batch than before builds anew."""
     folder = str(gpu.cache_folder() / "onnxruntime-tensorrt")
     return {
         "trt_fp16_enable": "0",

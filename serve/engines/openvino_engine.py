@@ -1,19 +1,22 @@
 """OpenVINO on the CPU: the same ONNX files, in float32, bfloat16 or eight bits."""
 
+import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13
-from openvino.frontend.onnx import ConversionExtension
 
 from scene.artifact import OUTPUTS, SCORE_THRESHOLD, Precision, TensorSpec
 from scene.errors import ArtifactError
 from serve.engines import Outputs
 from serve.engines.contract import check_contract, first_line
+
+# OpenVINO starts a process that reports to its makers what it is used for. Without this package it reports to nobody.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # how Python is told that there is none
+ov, opset13, frontend = (import_module(name) for name in ("openvino", "openvino.opset13", "openvino.frontend.onnx"))
 
 _TYPES = {"u8": "uint8", "i32": "int32", "f32": "float32"}
 
@@ -63,12 +66,12 @@ class OpenVinoEngine:
 def _copied(outputs: Outputs) -> Outputs:
     """The answer in memory of its own, as the request writes its own anew each time: the rows that hold something; the
     zeros behind them are pages that nobody touches."""
-    num, *fields = outputs
-    rows = int(num.max(initial=0))
-    kept = [np.zeros(field.shape, field.dtype) for field in fields]
+    fields: tuple[NDArray[Any], ...] = outputs[1:]
+    rows = int(outputs.num.max(initial=0))
+    kept: list[Any] = [np.zeros(field.shape, field.dtype) for field in fields]
     for ours, theirs in zip(kept, fields, strict=True):
         ours[:, :rows] = theirs[:, :rows]
-    return Outputs(num.copy(), *kept)
+    return Outputs(outputs.num.copy(), *kept)
 
 
 @cache
@@ -80,7 +83,7 @@ def has_bfloat16() -> bool:
 @cache
 def _core() -> Any:
     core = ov.Core()
-    core.add_extension(ConversionExtension("DeformConv", "", _deformable))
+    core.add_extension(frontend.ConversionExtension("DeformConv", "", _deformable))
     return core
 
 

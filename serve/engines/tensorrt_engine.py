@@ -21,6 +21,9 @@ LOG = logging.getLogger(__name__)
 
 _IMAGE = "image"
 
+_INT8_PLAN = ".int8.plan"
+"""How the names of plans in eight bits end, as ``export.plans`` gives them."""
+
 _MUST_AGREE = ("product", "version", "platform", "compute_capability")
 """A plan runs on nothing else: not on the next version, not on another kind of GPU."""
 
@@ -46,10 +49,19 @@ def check_built_for(path: Path, built_for: Mapping[str, str], here: Mapping[str,
 
 
 def rebuild_command(path: Path, product: str) -> str:
-    """The command that makes the next version of the artifact that the plan lies in, with a plan for this machine."""
+    """The command that makes the next version of the artifact that the plan lies in, with a plan for this machine, in
+    as many bits."""
     folder = path.parent
-    following = str(int(folder.name) + 1) if folder.name.isdecimal() else "VERSION"
-    return f"streetmask export {folder / 'checkpoint.pt'} --out {folder.with_name(following)} --plan {product}"
+    int8 = ":int8" if path.name.endswith(_INT8_PLAN) else ""
+    return f"streetmask export {folder / 'checkpoint.pt'} --out {_next_version(folder)} --plan {product}{int8}"
+
+
+def _next_version(folder: Path) -> Path:
+    """Behind the last of the versions beside the folder: export would write over one that exists."""
+    if not folder.name.isdecimal():
+        return folder.with_name("VERSION")
+    beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    return folder.with_name(str(1 + max(int(each.name) for each in (folder, *beside) if each.name.isdecimal())))
 
 
 class _Place(NamedTuple):

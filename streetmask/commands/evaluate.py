@@ -62,8 +62,9 @@ class EvaluateArguments:
 
 
 def evaluate(arguments: EvaluateArguments) -> None:
-    """Measure, print tables by class, and end in the whole evaluation as one line of JSON."""
-    class_names, answers = _open(arguments)
+    """Say what runs it, measure, print tables by class, and end in the whole evaluation as one line of JSON."""
+    class_names, answers, runs_on = _open(arguments)
+    print(f"runs on {runs_on}", flush=True)
     dataset = open_dataset(arguments.data, class_names=class_names)
     dataset = dataset if arguments.first is None else dataset.first(arguments.first)
     result = score_predictions(together(answers(dataset)), dataset)
@@ -110,15 +111,16 @@ def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.1f}"
 
 
-def _open(arguments: EvaluateArguments) -> tuple[tuple[str, ...], Answers]:
-    """The names of the classes that are scored, and who answers."""
+def _open(arguments: EvaluateArguments) -> tuple[tuple[str, ...], Answers, str]:
+    """The names of the classes that are scored, who answers, and what that one runs on."""
     street = arguments.classes == "street"
     if is_address(arguments.model):
         require("preset", arguments.preset is None, "none for a server", arguments.preset)
         require("nms", arguments.nms == "fast", "none for a server, whose model has its own", arguments.nms)
         for name, asked in (("precision", arguments.precision), ("engine", arguments.engine)):
             require(name, asked is None, "none for a server, which has chosen", asked)
-        return STREET_CLASSES, partial(server_predictions, arguments.model, known_only=street)
+        answers = partial(server_predictions, arguments.model, known_only=street)
+        return STREET_CLASSES, answers, f"the server {arguments.model}"
     from export.predictor import on_the_street, open_predictor  # noqa: PLC0415 - a server is asked without torch
     from training.loop import pick_device  # noqa: PLC0415
 
@@ -132,4 +134,4 @@ def _open(arguments: EvaluateArguments) -> tuple[tuple[str, ...], Answers]:
         arguments.engine,
     )
     predictor = on_the_street(predictor) if street else predictor
-    return predictor.class_names, partial(predictions_by_picture, predictor.predict)
+    return predictor.class_names, partial(predictions_by_picture, predictor.predict), predictor.runs_on

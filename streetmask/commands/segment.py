@@ -1,5 +1,6 @@
 """``streetmask segment``: pictures, videos or a camera through a model in this process, without a server."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -55,6 +56,7 @@ def segment(arguments: SegmentArguments) -> None:
     options = Options(arguments.score_threshold, arguments.max_instances)
     sources = {text: open_source(text) for text in arguments.input}
     model = load(arguments.model, arguments.preset, arguments.threads, arguments.precision, arguments.engine)
+    print(f"runs on {model.runs_on}", file=sys.stderr, flush=True)  # a frame a line is what others read
     with ExitStack() as stack:
         writer = stack.enter_context(RecordWriter(arguments.out / "results.jsonl")) if arguments.out else None
         for number, (label, image, sink) in enumerate(_frames(sources, arguments.out, stack)):

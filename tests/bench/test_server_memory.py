@@ -1,6 +1,7 @@
 """What a process holds, and how it grows."""
 
 import os
+import time
 
 import pytest
 
@@ -35,7 +36,9 @@ def test_what_fills_once_is_no_growth_and_what_grows_on_is() -> None:
 
 def test_a_block_is_watched_from_its_start_to_its_end() -> None:
     with MemoryWatch(os.getpid(), "") as watch:
-        kept = bytearray(64 << 20)
+        while watch.report() is None:
+            time.sleep(0.01)
+        kept = b"\1" * (64 << 20)  # written to: of zeros no page would be taken
     report = watch.report()
     assert report is not None
     assert len(kept) > 0

@@ -14,14 +14,22 @@ from tests.training.coco_on_disk import write_coco
 
 def evaluated(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[list[str], dict[str, Any]]:
     """The table and what the last line holds."""
+    _, table, figures = told(capsys, *words)
+    return table, figures
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[str, list[str], dict[str, Any]]:
+    """What it runs on, the table, and what the last line holds."""
     assert main(["evaluate", *map(str, words)]) == 0
-    *table, last = capsys.readouterr().out.splitlines()
-    return table, json.loads(last)
+    first, *table, last = capsys.readouterr().out.splitlines()
+    return first, table, json.loads(last)
 
 
 def test_nothing_to_find_is_told(published: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = write_coco(tmp_path, (64, 128), 1, [])
-    table, plain = evaluated(capsys, published.folder, "--data", empty, "--threads", 1)
+    words = (published.folder, "--data", empty, "--threads", 1, "--engine", "onnxruntime")
+    first, table, plain = told(capsys, *words)
+    assert first == "runs on onnxruntime in float32"
     assert table[0].startswith("1 pictures, 0 instances; nothing to find of person, rider, car")
     assert [row.split() for row in table if row.startswith("all")] == [["all", *["-"] * 6], ["all", *["-"] * 8]]
     assert plain["mask"] == dict.fromkeys(("ap", "ap50", "ap75", "small", "medium", "large")) | {"by_class": {}}
@@ -34,10 +42,12 @@ def test_checkpoint_folder_and_server_are_measured_alike(
     assert table[0].startswith("3 pictures, 3 instances; nothing to find of person, rider, truck")
     assert [row.split()[0] for row in table[1:]] == ["box", "car", "all", "mask", "car", "all"]
     with server_process(published.folder) as server:
-        _, served = evaluated(capsys, server.address, "--data", published.data)
+        first, _, served = told(capsys, server.address, "--data", published.data)
+    assert first == f"runs on the server {server.address}"
     assert served["mask"] == deployed["mask"]
     assert served["cityscapes"] == deployed["cityscapes"]
-    _, in_torch = evaluated(capsys, published.checkpoint, "--data", published.data, "--device", "cpu")
+    first, _, in_torch = told(capsys, published.checkpoint, "--data", published.data, "--device", "cpu")
+    assert first == "runs on torch in float32, on cpu"
     for kind in ("box", "mask", "cityscapes"):
         assert in_torch[kind]["ap50"] == pytest.approx(deployed[kind]["ap50"], abs=0.02)
 

@@ -1,6 +1,7 @@
 """Eight-bit graphs: the contract kept, the answer near, and in eight bits what the table says."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,10 +9,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx.numpy_helper import to_array
 
 from export.calibration import generated_streets
 from export.graph import deployable
+from export.network_part import layers_of
 from export.quantize import write_int8
 from export.to_onnx import write_onnx
 from scene.artifact import Quantisation
@@ -22,6 +25,7 @@ from tests.export.conftest import Published
 from tests.model.tiny_network import seeded_network
 
 LENIENT, STRICT = 1.0, 0.02
+DEFORMABLE = "backbone.layers.2.1.conv2"
 
 
 class Written(NamedTuple):
@@ -175,12 +179,31 @@ def test_a_symmetric_graph_answers_near(published: Published, symmetric: Written
     assert np.abs(ours.scores[0, :5] - theirs.scores[0, :5]).max() < 0.05
 
 
+def test_layers_of_the_graph_for_full_tensorrt_go_by_the_same_names(
+    published: Published, int8: Written, tmp_path: Path
+) -> None:
+    """Deformable convolutions are float32 islands in it, their weights widened: what is known finds them too."""
+    module = deployable(seeded_network(), dtype=torch.float16, lowering="DeformConv")
+    half = write_onnx(module, tmp_path / "half.onnx", fixed_rows=True)
+    ours, theirs = layers_of(onnx.load(half).graph), layers_of(onnx.load(published.folder / "model.onnx").graph)
+    assert {name: {each.op_type for each in nodes} for name, nodes in ours.items()} == {
+        name: {each.op_type for each in nodes} for name, nodes in theirs.items()
+    }
+    how = replace(
+        int8.how, layers=[replace(each, kept=each.kept or each.layer == DEFORMABLE) for each in int8.how.layers]
+    )
+    write_int8(
+        half, tmp_path / "int8.onnx", generated_streets(published.artifact.size_hw, 2), symmetric=True, known=how
+    )
+    rounded = {name.removeprefix("network.") for name in in_int8(onnx.load(tmp_path / "int8.onnx").graph)}
+    assert rounded == in_int8(int8.graph) - {DEFORMABLE}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("half", [False, True])
 def test_tensorrt_takes_the_symmetric_graph(tmp_path: Path, half: bool) -> None:
     """A plan is built without a GPU; deformable convolutions are named as in the other lowering, though folded."""
     trt = pytest.importorskip("tensorrt_rtx")
-    torch = pytest.importorskip("torch")
     dtype = torch.float16 if half else torch.float32
     graph = write_onnx(
         deployable(seeded_network(), dtype=dtype, lowering="GridSample"), tmp_path / "grid.onnx", fixed_rows=True

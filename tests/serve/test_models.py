@@ -167,6 +167,38 @@ def test_what_was_not_verified_or_allowed_beyond_its_limits_runs_only_when_it_is
     assert Model.load(copy, engine="onnxruntime").runs_on == "onnxruntime in float32"
 
 
+class Failing:
+    """An engine that fails from its so many-th run on, counted from 1."""
+
+    def __init__(self, engine: Engine, error: Exception, first: int) -> None:
+        self._engine, self._error, self._left = engine, error, first
+
+    def run(self, images: NDArray[np.uint8], score_threshold: float = 0.0) -> Outputs:
+        self._left -= 1
+        if self._left <= 0:
+            raise self._error
+        return self._engine.run(images, score_threshold)
+
+
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ArtifactError("out of memory; free the GPU's memory"), "^out of memory; free the GPU's memory$"),
+        (RuntimeError("no kernel\nat line 3"), "fails on its golden frame: no kernel; export it again$"),
+    ],
+)
+def test_why_an_engine_fails_is_told_whether_it_is_checked_or_timed(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str, first: int
+) -> None:
+    def failing(folder: Path, artifact: Artifact, way: Way, threads: int) -> Engine:
+        return Failing(OnnxEngine(folder / way.file.path, artifact.tensors, threads), error, first)
+
+    monkeypatch.setattr("serve.models.open_engine", failing)
+    with pytest.raises(ArtifactError, match=sentence):
+        Model.load(copy, engine="onnxruntime")
+
+
 def test_a_file_that_answers_otherwise_here_is_left_aside(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
     golden = read_artifact(copy).golden
     with_int8(copy, replace(golden, scores=[score - 0.2 for score in golden.scores]))

@@ -39,7 +39,9 @@ def test_segment_draws_pictures_and_videos(
 ) -> None:
     out = tmp_path / "out"
     assert run("segment", pictures, pictures / "1.png", clip, "--model", tiny_folder, "--out", out) == 0
-    printed = capsys.readouterr().out.splitlines()
+    told = capsys.readouterr()
+    assert re.fullmatch(r"runs on \S+ in float32\n", told.err)
+    printed = told.out.splitlines()
     assert len(printed) == 4 + FRAMES
     assert printed[0].startswith(f"{pictures / '0.png'}: 1 red (")
     assert sorted(path.name for path in out.iterdir()) == [
@@ -52,13 +54,19 @@ def test_segment_draws_pictures_and_videos(
     assert [line["frame_id"] for line in lines_of(out / "results.jsonl")] == list(range(4 + FRAMES))
 
 
+def test_segment_says_which_engine_runs(pictures: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("segment", pictures / "0.png", "--model", tiny_folder, "--engine", "onnxruntime") == 0
+    assert capsys.readouterr().err == "runs on onnxruntime in float32\n"
+
+
 def test_segment_says_which_picture_cannot_be_written(
     pictures: Path, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     (out / "0.png").mkdir(parents=True)
     assert run("segment", pictures / "0.png", "--model", tiny_folder, "--out", out) == 1
-    assert capsys.readouterr().err == f"streetmask: {out / '0.png'} cannot be written: Is a directory\n"
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == f"streetmask: {out / '0.png'} cannot be written: Is a directory"
 
 
 def test_segment_names_a_missing_model(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

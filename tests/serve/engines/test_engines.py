@@ -1,13 +1,14 @@
 """The choice of an engine that this machine and an artifact's files allow."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
 import serve.engines
-from scene.artifact import Artifact, ModelFile, Verification
+from scene.artifact import Artifact, ModelFile, Precision, Verification
 from scene.errors import ArtifactError, ConfigurationError
-from serve.engines import EngineName, all_ways, ways
+from serve.engines import EngineName, Way, all_ways, ways, why_not_here
 from serve.models import Model
 
 
@@ -54,6 +55,30 @@ def test_a_precision_that_was_not_exported_is_told(tiny: Model, only_onnxruntime
         ways(tiny.artifact, precision="int8")
 
 
+@pytest.mark.parametrize(
+    ("engine", "precision", "option"),
+    [
+        ("openvino", "int8", " with --int8"),
+        ("onnxruntime-cuda", "float16", " with --float16"),
+        ("onnxruntime-tensorrt", None, " with --float16"),
+        ("tensorrt", None, " with --plan tensorrt"),
+        ("tensorrt-rtx", "int8", " with --plan tensorrt-rtx:int8"),
+    ],
+)
+def test_what_export_must_be_told_is_said(
+    tiny: Model, everywhere: None, engine: EngineName, precision: Precision | None, option: str
+) -> None:
+    with pytest.raises(ArtifactError, match=f"its files are onnx float32; export the checkpoint again{option}$"):
+        ways(tiny.artifact, engine, precision)
+
+
+def test_a_precision_that_an_engine_has_not_is_told_whatever_the_files(tiny: Model, everywhere: None) -> None:
+    with pytest.raises(ArtifactError, match="onnx float32; onnxruntime-tensorrt computes in float16 alone: choose"):
+        ways(tiny.artifact, "onnxruntime-tensorrt", "float32")
+    way = Way("onnxruntime-tensorrt", "float32", tiny.artifact.files[0])
+    assert why_not_here(way).startswith("onnxruntime-tensorrt computes in float16 alone")
+
+
 def test_an_engine_that_cannot_run_here_is_an_error_and_no_other_takes_its_place(
     tiny: Model, only_onnxruntime: None
 ) -> None:
@@ -69,7 +94,6 @@ def test_every_way_of_every_file_is_known_the_likely_fastest_first(tiny: Model, 
         ("tensorrt", "float16", "p"),
         ("tensorrt-rtx", "int8", "r"),
         ("onnxruntime-tensorrt", "float16", "h"),
-        ("onnxruntime-tensorrt", "float32", "f"),
         ("onnxruntime-cuda", "float16", "h"),
         ("onnxruntime-cuda", "float32", "f"),
         ("openvino", "int8", "i"),
@@ -78,6 +102,20 @@ def test_every_way_of_every_file_is_known_the_likely_fastest_first(tiny: Model, 
         ("onnxruntime", "int8", "i"),
         ("onnxruntime", "float32", "f"),
     ]
+
+
+@pytest.mark.parametrize("product", ["tensorrt", "tensorrt-rtx"])
+def test_of_a_product_s_plans_the_one_of_the_fewest_bits_comes_first(
+    tiny: Model, everywhere: None, product: Literal["tensorrt", "tensorrt-rtx"]
+) -> None:
+    plans = [entry("half.plan", product, "float16"), entry("eight.plan", product, "int8")]
+    both = verified("float16", engine=product), verified("int8", engine=product)
+    assert [way.file.path for way in ways(with_files(tiny.artifact, *plans, verified=both))] == [
+        "eight.plan",
+        "half.plan",
+    ]
+    beyond = verified("float16", engine=product), verified("int8", ("box AP",), product)
+    assert [way.file.path for way in ways(with_files(tiny.artifact, *plans, verified=beyond))] == ["half.plan"]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +139,9 @@ def test_only_what_was_verified_is_taken_unasked(
 def test_bfloat16_is_left_to_processors_that_have_it(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
     monkeypatch.setattr("serve.engines.openvino_engine.has_bfloat16", lambda: False)
-    with pytest.raises(ArtifactError, match="on openvino in bfloat16"):
+    with pytest.raises(
+        ArtifactError, match=r"on openvino in bfloat16; .* float32; this processor has no bfloat16: with"
+    ):
         ways(tiny.artifact, "openvino", "bfloat16")
     monkeypatch.setattr("serve.engines.openvino_engine.has_bfloat16", lambda: True)
     assert [way.name for way in ways(tiny.artifact, "openvino", "bfloat16")] == ["openvino in bfloat16"]

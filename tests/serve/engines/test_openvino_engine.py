@@ -1,5 +1,7 @@
 """OpenVINO against ONNX Runtime on the same files: whatever one answers, the other does."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +82,18 @@ def test_a_threshold_with_a_default_can_be_given(model_folder: Path, tmp_path: P
         assert engine.run(pictures(4), 0.0).num.tolist() == [0, 1, 2, 3]
         assert engine.run(pictures(4), 1.0).num.tolist() == [0, 0, 0, 0]
         assert engine.run(pictures(1), 1.0).num.tolist() == [0]
+
+
+def test_nothing_is_reported_to_anybody(model_folder: Path) -> None:
+    """Left alone, OpenVINO starts a process that sends what it was used for to its makers."""
+    code = """
+import sys
+started, told_of = [], ("os.fork", "subprocess.Popen", "socket.connect")
+sys.addaudithook(lambda event, _: started.append(event) if event in told_of else None)
+from pathlib import Path
+from serve.models import Model
+print(Model.load(Path(sys.argv[1]), engine="openvino").runs_on, started, "openvino_telemetry.main" in sys.modules)
+"""
+    words = [sys.executable, "-c", code, str(model_folder)]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert told == "openvino in float32 [] False\n"

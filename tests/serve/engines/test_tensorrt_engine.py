@@ -141,6 +141,16 @@ def test_the_command_builds_the_next_version_from_the_artifact_s_own_checkpoint(
     assert "--out models/street/VERSION" in rebuild_command(Path("models/street/draft/model.plan"), "tensorrt")
 
 
+def test_the_command_writes_over_no_version_and_keeps_the_precision(tmp_path: Path) -> None:
+    for name in ("3", "4", "11", "draft"):
+        (tmp_path / name).mkdir()
+    command = rebuild_command(tmp_path / "3" / "model.rtx-sm86.int8.plan", "tensorrt-rtx")
+    assert command.endswith(f" --out {tmp_path / '12'} --plan tensorrt-rtx:int8")
+    assert rebuild_command(tmp_path / "11" / "model.plan", "tensorrt").endswith(
+        f" --out {tmp_path / '12'} --plan tensorrt"
+    )
+
+
 def test_a_damaged_plan_is_refused_with_the_library_s_reason(host_plan: HostPlan, path: Path) -> None:
     path.write_bytes(b"damaged")
     with pytest.raises(ArtifactError, match="cannot be loaded by tensorrt-rtx: magic tag does not match; export"):
