@@ -57,7 +57,9 @@ def write_int8(
     Raises ``ConfigurationError`` without a picture, ``ArtifactError`` for a graph that is none of ours.
     """
     require("pictures", len(pictures) > 0, "pictures to calibrate on", [])
-    model = onnx.shape_inference.infer_shapes(onnx.load(graph))
+    model = onnx.load(graph)
+    _widen_weights(model.graph)
+    model = onnx.shape_inference.infer_shapes(model)
     network = network_part(model)
     found = value_ranges(network, pictures, ranges, symmetric)
     table = known.layers if known else _measured(network, found, pictures, budget, symmetric)
@@ -66,6 +68,16 @@ def write_int8(
     onnx.checker.check_model(written, full_check=True)
     onnx.save(written, path)
     return Quantisation(len(pictures), ranges, table)
+
+
+def _widen_weights(graph: onnx.GraphProto) -> None:
+    """Widen once what the graph stores in half precision and widens in every run: large weights of ``DeformConv``."""
+    weights = {each.name: each for each in graph.initializer}
+    for node in [each for each in graph.node if each.op_type == "Cast" and each.input[0] in weights]:
+        if node.attribute[0].i == onnx.TensorProto.FLOAT:
+            values = onnx.numpy_helper.to_array(weights[node.input[0]]).astype(np.float32)
+            graph.initializer.append(onnx.numpy_helper.from_array(values, node.output[0]))
+            graph.node.remove(node)
 
 
 def _measured(

@@ -46,7 +46,8 @@ def write_onnx(segmenter: Segmenter, path: Path, fixed_rows: bool = False) -> Pa
 def _name_weights(graph: onnx.GraphProto) -> None:
     """Call the weights of deformable convolutions by their layers, by which tables of layers know them.
 
-    In half precision they are widened for a float32 node: the exporter does that itself and calls them after the cast.
+    In half precision they are widened for a float32 node: the exporter does that itself for small ones and calls them
+    after the cast; large ones have the name already, before a cast that stays.
     """
     names: dict[str, str] = {}
     for node in graph.node:
@@ -54,10 +55,13 @@ def _name_weights(graph: onnx.GraphProto) -> None:
             scopes = next(each.value for each in node.metadata_props if each.key == _SCOPES)
             *_, layer, _ = ast.literal_eval(scopes)
             names |= {node.input[1]: f"{layer}.weight", node.input[3]: f"{layer}.bias"}
+    taken = set(names.values()).difference(names)
+    names |= {each.name: f"{each.name}.narrow" for each in graph.initializer if each.name in taken}
     for weight in graph.initializer:
         weight.name = names.get(weight.name, weight.name)
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
 
 
 def _traced(segmenter: Segmenter, fixed_rows: bool) -> onnx.ModelProto:
