@@ -5,16 +5,16 @@ from typing import Any
 from bench.markdown import left_out, machine, markdown, mebibytes, number, percent
 from bench.report import Document, ratio_text
 
-NOTE = """Milliseconds a frame, medians unless said otherwise, from the whole frame to every mask on the whole
-frame: *decode*, where it is shown, reads a JPEG of quality 90 that lies in memory, as the server does; *prepare*
-stretches the picture to the network's input, *graph* is from there to scored masks at the network's size, and made of
-*network*, backbone to heads, *nms*, which decodes boxes and suppresses, and *masks*, which assembles and rescores;
-*paste* lays them on the frame: as many arrays of 0 and 1 as *masks a frame* says, uint8, each of the frame's full size.
-A fused graph's time is divided as its engine's own profile divides it; it makes masks of the rows that are drawn, as
-the server asks it to, or, as `every-row`, of the hundred that AP counts. Torch makes every row's; *torch-plain* is
-eager torch as published code runs it, *torch* has BatchNorm folded and maps channels_last. Presets have weights seeded
-by name, which find nothing but take as long. *To base* is of the whole, *graph to base* of the graph alone. Memory is a
-process's most, the shown frames in it."""
+NOTE = """Milliseconds a frame, medians unless said otherwise, from the whole frame to every mask on the whole frame:
+*decode*, where it is shown, reads a JPEG of quality 90 that lies in memory, as the server does; *prepare* stretches the
+picture to the network's input, *graph* is from there to scored masks at the network's size, and made of *network*,
+backbone to heads, *nms*, which decodes boxes and suppresses, and *masks*, which assembles and rescores; *paste* lays
+them on the frame: as many arrays of 0 and 1 as *masks a frame* says, uint8, each of the frame's full size. A fused
+graph's time is divided as its engine's own profile divides it; it makes masks of the rows that are drawn, as the server
+asks it to, or, as `every-row`, of the hundred that AP counts. Torch makes every row's; *torch-plain* is eager torch as
+published code runs it, *torch* has BatchNorm folded and maps channels_last. Presets have weights seeded by name, which
+find nothing but take as long; in eight bits they keep their first convolution alone. *To base* is of the whole, *graph
+to base* of the graph alone. Memory is a process's most, the shown frames in it."""
 
 _COLUMNS = ("decode", "prepare", "graph", "network", "nms", "masks", "paste")
 
