@@ -24,12 +24,13 @@ MOST_BYTES = 16 * 1024 * 1024
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return Model.load(FOLDER)
+    return Model.load(FOLDER, precision="float32", engine="onnxruntime")
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with running(partial(Model.load, FOLDER, 2)) as server, Client(server.address) as connected:
+    load = partial(Model.load, FOLDER, 2, precision="float32", engine="onnxruntime")  # as the other, not as the faster
+    with running(load) as server, Client(server.address) as connected:
         yield connected
 
 
@@ -47,6 +48,8 @@ def test_the_folder_is_whole_and_small() -> None:
     assert (artifact.name, artifact.version) == ("street-nano", 1)
     assert tuple(artifact.class_names) == STREET_CLASSES
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= MOST_BYTES
+    assert artifact.trusted("int8")
+    assert artifact.trusted("bfloat16")
 
 
 def test_it_finds_what_stands_in_unseen_streets(model: Model, scenes: list[StreetScene]) -> None:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.model.tiny_network import TINY
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
@@ -16,3 +17,9 @@ def street(tmp_path: Path) -> CocoDataset:
         rows.append(annotation(image_id, rle(rectangle(TINY.size_hw, (90, 30, 110, 60))), category_id=1))
     rows.append(annotation(2, rle(rectangle(TINY.size_hw, (64, 0, 128, 10))), category_id=2, iscrowd=1))
     return CocoDataset(write_coco(tmp_path / "data", TINY.size_hw, 2, rows))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What is drawn at random does not hang on which tests ran before in the same process."""
+    torch.manual_seed(0)
