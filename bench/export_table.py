@@ -12,8 +12,9 @@ float32 on ONNX Runtime. *Matched* is the share of instances that the engine and
 answer: of one class, boxes overlapping by 0.9; *mask IoU* and the largest *score error* are of those. All forced rows
 count, also such as would never be drawn: with weights seeded by name, which find nothing, rows lie close together, and
 rounding reorders many. What is drawn is held to the limits of `streetmask verify`. In eight bits such a network keeps
-its first convolution alone, as no layer of it can be called sensitive; weights that were trained may keep more. A file is written in a process of
-its own: *seconds* from the weights, or from the graph that it is made from, and the most *memory* of the process."""
+its first convolution alone, as no layer of it can be called sensitive; weights that were trained may keep more. A file
+is written in a process of its own: *seconds* from the weights, or from the graph that it is made from, and the most
+*memory* of the process."""
 
 
 def export_parts(run: Document) -> list[str]:

@@ -13,9 +13,9 @@ from scene.errors import ConfigurationError
 
 _INTRODUCTION = """# Benchmarks
 
-Written by `bench table` from the runs of `make bench`; do not edit. Milliseconds are this machine's and of that day;
-ratios were measured side by side in one run and carry further. Intervals are at 95 in 100, for
-what varies within a run."""
+Written by `bench table` from the runs of `make bench` and `make bench-long`; do not edit. Milliseconds are this
+machine's and of that day; ratios were measured side by side in one run and carry further. Intervals are at 95 in 100,
+for what varies within a run."""
 
 
 @dataclass(frozen=True)
