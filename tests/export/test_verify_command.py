@@ -1,4 +1,6 @@
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 import export.verify_command
 from export.verification_lines import lines, table
 from export.verify import Report
-from scene.artifact import Verification
+from scene.artifact import Verification, write_artifact
 from streetmask.cli import main
 from tests.export.conftest import Published
 
@@ -56,6 +58,17 @@ def test_a_broken_limit_is_the_exit_status(
     monkeypatch.setattr(export.verify_command, "verify", lambda *_: Report([BROKEN]))
     assert main(["verify", str(published.folder)]) == 1
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["beyond"] != []
+
+
+def test_a_limit_that_the_manifest_says_is_broken_is_no_news(
+    published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(published.folder, tmp_path / "tiny"))
+    write_artifact(replace(published.artifact, verified=[BROKEN]), folder)
+    monkeypatch.setattr(export.verify_command, "verify", lambda *_: Report([BROKEN]))
+    assert main(["verify", str(folder)]) == 0
+    monkeypatch.setattr(export.verify_command, "verify", lambda *_: Report([replace(BROKEN, precision="float32")]))
+    assert main(["verify", str(folder)]) == 1
 
 
 @pytest.mark.parametrize(
