@@ -17,7 +17,7 @@ from export.verify import Report
 from scene.artifact import Artifact
 from scene.errors import require
 
-_REPOSITORY = Path("triton")
+_REPOSITORY = Path("model-repository")  # a folder named triton would be taken for the package that torch compiles with
 
 
 @dataclass(frozen=True, kw_only=True)
