@@ -63,7 +63,7 @@ def _throughput_parts(run: Document) -> list[str]:
             f"Highest load with 95 in 100 answers within {sweep['bound_ms']:g} ms: {sweep['highest_fps']:.1f} fps"
         )
     for name, load in run.get("loads", {}).items():
-        if load.get("server_memory"):
+        if load.get("server_memory") and not name.startswith("sweep"):
             lines.append(_memory_words(name, load))
     if run.get("server_memory"):
         lines.append(f"The server's memory: {mebibytes(run['server_memory']['resident_bytes'])} MiB")
