@@ -37,7 +37,7 @@ def test_it_keeps_its_limits_in_float32_and_float16(tmp_path: Path) -> None:
         assert record.figures["matched"] >= 99
 
 
-@pytest.mark.slow
+@pytest.mark.timeout(900)  # a minute and a half on two cores
 def test_it_keeps_its_limits_in_eight_bits_and_as_plans(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed, and it alone builds without a GPU")
     plans = ["tensorrt-rtx:sm86", "tensorrt-rtx:sm89:int8"]
