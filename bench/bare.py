@@ -12,7 +12,7 @@ from scene.image import network_input
 from serve.answer import Options
 from serve.engines import EngineName
 from serve.frame import EncodedFrame
-from serve.models import Model
+from serve.model import Model
 
 Loop = Literal["engine", "path"]
 """``engine``: the network on prepared input, nothing else. ``path``: from the frame's bytes to the answer, as the

@@ -19,8 +19,8 @@ from bench.samples import jain, summary, totals
 from scene.errors import StreetMaskError
 from serve.answer import Answer
 from serve.client import Received
+from serve.exchange import Failure
 from serve.frame import EncodedFrame
-from serve.stream import Failure
 
 Arrivals = Literal["constant", "poisson"]
 

@@ -73,7 +73,7 @@ def _ask_torch(subject: Subject, batches: list[NDArray[np.uint8]]) -> tuple[list
 
 
 def _ask_engine(subject: Subject, batches: list[NDArray[np.uint8]]) -> list[Detections]:
-    from serve.models import detections  # noqa: PLC0415
+    from serve.model import detections  # noqa: PLC0415
 
     artifact = read_artifact(subject.folder)
     engine = open_engine(subject.folder, artifact, subject.named.way(artifact), subject.threads)

@@ -13,7 +13,7 @@ from scene.image import RgbImage, network_input
 from scene.instances import Detections, full_masks
 from serve.engines import Engine
 from serve.frame import EncodedFrame
-from serve.models import detections
+from serve.model import detections
 
 if TYPE_CHECKING:  # an installation that serves has no torch, and times ONNX files all the same
     import torch

@@ -21,8 +21,9 @@ from bench.server_memory import MemoryWatch, resident_bytes
 from scene.artifact import Precision
 from scene.errors import ServerError, StreetMaskError, require
 from serve.answer import Answer
-from serve.client import NONE_DROPPED, Client
+from serve.client import Client
 from serve.engines import EngineName
+from serve.exchange import DropPolicy, StreamOptions
 from serve.frame import EncodedFrame
 from serve.settings import usable_cpus
 from streetmask.command_line import INTERRUPTED
@@ -31,6 +32,8 @@ from streetmask.server_process import server_process
 _LOST_SHARE = 0.01
 _SWEEP_STEPS = 6
 _CLOSED_STREAMS = 2
+_IN_FLIGHT = 3
+"""Frames that a client keeps unanswered in a closed loop: one in work, one waiting, one on its way."""
 _WINDOW_S = 2.0
 _READY_S = 30.0
 
@@ -314,7 +317,7 @@ def _bare_fps(bare: BareLoop, loop: Loop) -> float:
 def _answer_times(client: Client, frames: list[EncodedFrame], ends_s: float) -> list[float]:
     """When answers came, in seconds; drops and failures are none."""
     due = takewhile(lambda _: time.perf_counter() < ends_s, cycle(frames))
-    replies = client.stream(due, in_flight=NONE_DROPPED)
+    replies = client.stream(due, stream=StreamOptions(DropPolicy.EVERY), in_flight=_IN_FLIGHT)
     return [time.perf_counter() for received in replies if isinstance(received.reply.outcome, Answer)]
 
 

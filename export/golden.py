@@ -10,7 +10,7 @@ from scene.image import decode_image, network_input
 from scene.instances import MASK_CUT
 from serve.engines import Engine
 from serve.golden import NOISE_SCORE
-from serve.models import detections
+from serve.model import detections
 from training.data.synthetic import SceneSettings, scene
 
 GOLDEN_FILE = "golden.png"

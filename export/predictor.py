@@ -16,7 +16,7 @@ from scene.errors import ConfigurationError, require
 from scene.image import RgbImage, network_input
 from scene.instances import Detections
 from serve.engines import Engine, EngineName
-from serve.models import Model, detections
+from serve.model import Model, detections
 from training.checkpoint import load_network
 
 Predictor = Callable[[list[RgbImage]], list[Detections]]

@@ -15,7 +15,7 @@ from model.weight_file import read_state
 from model.weights import config_for, load_weights
 from scene.artifact import SCHEMA_VERSION, Artifact, GoldenFrame, ModelCard, tensor_specs
 from serve.engines import Outputs
-from serve.models import Model
+from serve.model import Model
 from training.checkpoint import tell_left_over, training_history
 from training.thresholds import DEFAULT_THRESHOLD
 

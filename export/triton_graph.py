@@ -18,7 +18,7 @@ from scene.artifact import SCORE_THRESHOLD, Artifact, ModelFile
 from scene.errors import ArtifactError, require
 from scene.image import network_input
 from serve.engines.onnx_engine import OnnxEngine
-from serve.models import detections
+from serve.model import detections
 from training.checkpoint import load_network
 from training.data.synthetic import SceneSettings, scene
 

@@ -37,6 +37,10 @@ class ServerError(StreetMaskError):
     """The server could not start, be reached, or answer a call."""
 
 
+class LimitError(ServerError):
+    """A limit of the server is reached: calls, streams, memory, or replies that nobody reads."""
+
+
 def require(field: str, allowed: bool, expected: str, came: object) -> None:
     """Raise ``ConfigurationError`` for a field's value unless it is allowed."""
     if not allowed:

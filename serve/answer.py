@@ -20,13 +20,14 @@ class Options:
     """What is wanted of an answer; raises ``ConfigurationError`` for what is out of range.
 
     ``score_threshold`` in [0, 1], None for the model's own of each class; ``max_instances`` from 0, None for all;
-    ``model_name`` empty for whichever is loaded.
+    ``model_name`` empty for whichever is loaded, ``model_version`` 0 for the current one.
     """
 
     score_threshold: float | None = None
     max_instances: int | None = None
     include_masks: bool = True
     model_name: str = ""
+    model_version: int = 0
 
     def __post_init__(self) -> None:
         threshold, count = self.score_threshold, self.max_instances
@@ -34,6 +35,8 @@ class Options:
             raise ConfigurationError("score_threshold", f"expected 0 to 1, but {threshold:g} came")
         if count is not None and count < 0:
             raise ConfigurationError("max_instances", f"expected 0 or more, but {count} came")
+        if self.model_version < 0:
+            raise ConfigurationError("model_version", f"expected 0 or more, but {self.model_version} came")
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,10 @@ class MaskRegion:
 
 @dataclass(frozen=True)
 class FoundInstance:
-    """One object: its class, scores in [0, 1], box in pixels of the frame, and mask unless none was wanted."""
+    """One object: its class, scores in [0, 1], box in pixels of the frame, and mask unless none was wanted.
+
+    ``track_id`` is the same number in every frame of a stream that shows this object; None where nobody follows it.
+    """
 
     class_index: int
     class_name: str
@@ -111,6 +117,7 @@ class FoundInstance:
     mask_score: float
     box_xyxy: tuple[float, float, float, float]
     mask: MaskRegion | None = None
+    track_id: int | None = None
 
 
 @dataclass(frozen=True)

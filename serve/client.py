@@ -25,16 +25,13 @@ from scene.errors import ServerError
 from scene.image import MAX_PIXELS, RgbImage
 from serve import wire
 from serve.answer import Answer, Options
+from serve.exchange import Frame, Reply, StreamOptions
 from serve.frame import EncodedFrame
 from serve.settings import message_bytes
 from serve.status import error_of
-from serve.stream import Frame, Reply
 
 IN_FLIGHT = 8
 """Unanswered frames of a stream: more than a server keeps, so that it is the server that chooses what to drop."""
-
-NONE_DROPPED = 2
-"""With so many frames in flight, one in work and one waiting, a server drops none and is never idle."""
 
 _PAUSE_S = 0.1
 _CONNECTION = (
@@ -90,6 +87,7 @@ class Client:
         frames: Iterable[RgbImage | EncodedFrame | bytes],
         options: Options | None = None,
         in_flight: int = IN_FLIGHT,
+        stream: StreamOptions | None = None,
     ) -> Generator[Received, None, None]:
         """Send frames, numbered from 0, as fast as they come, and yield what became of each, in order of arrival.
 
@@ -97,7 +95,7 @@ class Client:
         An error that the frames raise is raised here, after the replies to the frames before it.
         """
         self._wait_until_ready()
-        outbox = _Outbox(frames, options or Options(), in_flight)
+        outbox = _Outbox(frames, options or Options(), in_flight, stream or StreamOptions())
         call = self._stub.SegmentStream(outbox.requests())
         try:
             for response in call:
@@ -151,8 +149,15 @@ class Client:
 class _Outbox:
     """What one stream sends: drawn by a thread of gRPC, kept back while too much is unanswered."""
 
-    def __init__(self, frames: Iterable[RgbImage | EncodedFrame | bytes], options: Options, in_flight: int) -> None:
+    def __init__(
+        self,
+        frames: Iterable[RgbImage | EncodedFrame | bytes],
+        options: Options,
+        in_flight: int,
+        stream: StreamOptions,
+    ) -> None:
         self._frames = frames
+        self._stream = stream
         self._options = options
         self._room = threading.Semaphore(in_flight)
         self._sent_s: dict[int, float] = {}
@@ -161,7 +166,7 @@ class _Outbox:
 
     def requests(self) -> Iterator[pb.SegmentStreamRequest]:
         """The configuration, then the frames."""
-        yield wire.configuration_request(self._options)
+        yield wire.configuration_request(wire.Configuration(self._options, self._stream, _send_time_us()))
         try:
             yield from self._frame_requests()
         except Exception as error:  # on gRPC's thread; `check` raises it on the caller's
@@ -193,7 +198,7 @@ class _Outbox:
             number, image = next(frames, (-1, b""))
             if number < 0:
                 return
-            frame = Frame(number, _now_us(), _encoded(image))
+            frame = Frame(number, _now_us(), _encoded(image), _send_time_us())
             self._sent_s[number] = time.perf_counter()
             yield wire.frame_request(frame)
 
@@ -207,6 +212,11 @@ def _encoded(image: RgbImage | EncodedFrame | bytes) -> EncodedFrame:
     if isinstance(image, EncodedFrame):
         return image
     return EncodedFrame(image) if isinstance(image, bytes) else EncodedFrame.raw(image)
+
+
+def _send_time_us() -> int:
+    """Of a clock that nobody sets."""
+    return time.monotonic_ns() // 1000
 
 
 def _now_us() -> int:

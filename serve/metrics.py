@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from scene.errors import FrameError, ServerError
 from serve.answer import Answer
-from serve.stream import Drop, Failure
+from serve.exchange import Drop, Failure
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 

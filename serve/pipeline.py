@@ -1,21 +1,30 @@
-"""From a frame's bytes to its answer, with every blocking step off the event loop."""
+"""From a frame's bytes to its answer in stages that overlap, with every blocking step off the event loop.
+
+Decoding, the network, and laying masks onto the frame have threads of their own: while the network is busy with one
+frame, the next is decoded and the last one's masks are drawn up.
+"""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scene.image import MAX_PIXELS
 from serve.answer import Answer, Options, StageClock
 from serve.batcher import Batcher
-from serve.engines import Outputs
+from serve.engines import Engine, Outputs
 from serve.frame import EncodedFrame
-from serve.models import Model
+from serve.model import Model
+from serve.settings import ServerSettings
+from serve.turns import Turn, Turns
 
 Result = TypeVar("Result")
+
+_NEWEST_WEIGHT = 0.2
 
 
 class Wanted(NamedTuple):
@@ -26,27 +35,38 @@ class Wanted(NamedTuple):
 
 
 class Pipeline:
-    """Decoding and drawing-up on a few threads, the network on the batcher's."""
+    """One model, its threads, and whose frame is next."""
 
-    def __init__(self, model: Model, workers: int = 2, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, model: Model, settings: ServerSettings | None = None) -> None:
+        settings = settings or ServerSettings()
         self.model = model
-        self._max_pixels = max_pixels
-        self._batcher: Batcher[Wanted, Outputs] = Batcher(lambda wanted: model.engine.run(*wanted))
-        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="frames")
+        self._max_pixels = settings.max_pixels
+        lanes = [partial(_run, engine) for engine in model.engines]
+        self._batcher: Batcher[Wanted, Outputs] = Batcher(lanes, settings.max_batch, settings.batch_delay_ms / 1000)
+        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self._finishers = ThreadPoolExecutor(settings.mask_threads, thread_name_prefix="masks")
+        self._usual_preparing_s = 0.0
+        self.turns = Turns(settings.decode_threads + len(lanes) * settings.max_batch, self._wait_s)
 
-    async def answer(self, frame: EncodedFrame, options: Options) -> Answer:
-        """Answer one frame; raises ``FrameError`` if it cannot be used, ``UnknownModelError`` for another model."""
-        self.model.require(options)
+    async def answer(self, frame: EncodedFrame, options: Options, turn: Turn) -> Answer:
+        """Answer one frame whose turn it is; raises ``FrameError`` if it cannot be used."""
         clock = StageClock(frame.arrived_s)
-        size_hw, batch = await self._on_worker(lambda: self._read(frame, clock))
-        run = await self._batcher.submit(Wanted(batch, self.model.least_score(options)))
+        try:
+            started_s = time.perf_counter()
+            size_hw, batch = await self._on(self._decoders, lambda: self._read(frame, clock))
+            self._learn(time.perf_counter() - started_s)
+            run = await self._batcher.submit(Wanted(batch, self.model.least_score(options)), turn.release)
+        finally:
+            turn.release()
+            self.turns.give()
         clock.add("network", run.spent_ms)
-        return await self._on_worker(lambda: self.model.finish(run.result, size_hw, options, clock))
+        return await self._on(self._finishers, lambda: self.model.finish(run.result, size_hw, options, clock))
 
     def close(self) -> None:
         """Forget what waits and wait for what runs."""
-        self._workers.shutdown(cancel_futures=True)
+        self._decoders.shutdown(cancel_futures=True)
         self._batcher.close()
+        self._finishers.shutdown(cancel_futures=True)
 
     def _read(self, frame: EncodedFrame, clock: StageClock) -> tuple[tuple[int, int], NDArray[np.uint8]]:
         with clock.stage("decode"):
@@ -54,5 +74,43 @@ class Pipeline:
         height, width = image.shape[:2]
         return (height, width), self.model.prepare(image, clock)
 
-    async def _on_worker(self, step: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._workers, step)
+    def _wait_s(self, preparing: int) -> float:
+        """In how many seconds a further frame should be begun, so as to be ready when the network is."""
+        return self._batcher.starts_in_s(preparing) - self._usual_preparing_s
+
+    def _learn(self, preparing_s: float) -> None:
+        weight = _NEWEST_WEIGHT if self._usual_preparing_s else 1.0
+        self._usual_preparing_s += (preparing_s - self._usual_preparing_s) * weight
+
+    async def _on(self, pool: ThreadPoolExecutor, step: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(pool, step)
+
+
+class Admitted:
+    """A frame's turn at a pipeline, which stays open for it. It is answered once, or released."""
+
+    def __init__(self, pipeline: Pipeline, turn: Turn, leave: Callable[[], None]) -> None:
+        self._pipeline = pipeline
+        self._turn = turn
+        self._leave = leave
+
+    async def answer(self, frame: EncodedFrame, options: Options) -> Answer:
+        """As ``Pipeline.answer``."""
+        try:
+            return await self._pipeline.answer(frame, options, self._turn)
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Nothing comes of it, or it is done: let others go."""
+        self._turn.release()
+        self._leave()
+
+
+def _run(engine: Engine, batch: Sequence[Wanted]) -> list[Outputs]:
+    """One run for frames that came together; each gets its own rows."""
+    if len(batch) == 1:
+        return [engine.run(*batch[0])]
+    images = np.concatenate([wanted.images for wanted in batch])
+    fields: tuple[Any, ...] = engine.run(images, min(wanted.score_threshold for wanted in batch))
+    return [Outputs(*(rows[index : index + 1] for rows in fields)) for index in range(len(batch))]

@@ -18,7 +18,8 @@ from protos.streetmask.v1 import segmentation_pb2
 from protos.streetmask.v1.segmentation_pb2_grpc import add_SegmentationServiceServicer_to_server
 from scene.errors import ServerError
 from serve.metrics import Metrics
-from serve.models import Model
+from serve.model import Model
+from serve.models import Models
 from serve.pipeline import Pipeline
 from serve.servicer import SegmentationServicer
 from serve.settings import ServerSettings, message_bytes
@@ -37,7 +38,8 @@ class Server:
         self._settings = settings
         self._stopping = asyncio.Event()
         self.metrics = Metrics()
-        self._servicer = SegmentationServicer(self.metrics, self._stopping)
+        self.models = Models()
+        self._servicer = SegmentationServicer(self.models, self.metrics, self._stopping, settings.max_streams)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
         self._server = _grpc_server(settings)
         add_SegmentationServiceServicer_to_server(self._servicer, self._server)
@@ -56,7 +58,7 @@ class Server:
     async def load(self, load: Callable[[], Model]) -> None:
         """Load the model on a thread, then serve it; cancelled, leave the thread to end with the process."""
         model = await _on_daemon_thread(load)
-        self._servicer.pipeline = Pipeline(model, self._settings.workers, self._settings.max_pixels)
+        await self.models.switch(Pipeline(model, self._settings))
         await self._report(_STATUS.SERVING)
 
     async def stop(self) -> None:
@@ -64,8 +66,7 @@ class Server:
         await self._health.enter_graceful_shutdown()
         self._stopping.set()
         await self._server.stop(self._settings.drain_s)
-        if self._servicer.pipeline is not None:
-            await asyncio.to_thread(self._servicer.pipeline.close)
+        await self.models.close()
 
     async def _report(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
         for name in ("", SERVICE):
@@ -81,7 +82,9 @@ async def serve(folder: Path, settings: ServerSettings, announce: Callable[[str]
     told_to_stop = _stop_signals()
     port = await server.listen()
     try:
-        load = server.load(partial(Model.load, folder, settings.engine_threads, settings.precision, settings.engine))
+        load = server.load(
+            partial(Model.load, folder, settings.engine_threads, settings.precision, settings.engine, settings.lanes)
+        )
         if await _done_before(told_to_stop, load):
             announce(f"listening on {settings.host}:{port}")
             await told_to_stop.wait()

@@ -1,6 +1,8 @@
 """The handlers: convert, call, convert. Everything else lives elsewhere."""
 
 import asyncio
+import itertools
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -9,24 +11,32 @@ import grpc
 
 from protos.streetmask.v1 import segmentation_pb2 as pb
 from protos.streetmask.v1.segmentation_pb2_grpc import SegmentationServiceServicer
-from scene.errors import ServerError
+from scene.errors import LimitError
 from serve import wire
-from serve.answer import Answer
+from serve.answer import Answer, Options
+from serve.clock import SenderClock
+from serve.exchange import Reply
+from serve.frame import EncodedFrame
 from serve.metrics import Metrics
-from serve.pipeline import Pipeline
+from serve.models import Models
+from serve.pipeline import Admitted
 from serve.status import ErrorsAsStatus
-from serve.stream import FrameStream, Reply
+from serve.stream import FrameStream
+from serve.turns import Member
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class SegmentationServicer(SegmentationServiceServicer):
-    """Answers calls as soon as it has a pipeline; streams end when ``stopping`` is set."""
+    """Answers calls by whichever models are loaded; streams end when ``stopping`` is set."""
 
-    def __init__(self, metrics: Metrics, stopping: asyncio.Event) -> None:
-        self.pipeline: Pipeline | None = None
+    def __init__(self, models: Models, metrics: Metrics, stopping: asyncio.Event, max_streams: int) -> None:
+        self._models = models
         self._metrics = metrics
         self._stopping = stopping
+        self._max_streams = max_streams
+        self._streams = 0
+        self._numbers = itertools.count(1)
 
     async def Segment(  # noqa: N802 - the contract's name
         self, request: pb.SegmentRequest, context: Context
@@ -35,7 +45,8 @@ class SegmentationServicer(SegmentationServiceServicer):
         async with ErrorsAsStatus(context):
             frame, options = wire.read_segment_request(request)
             with self._metrics.count_failure():
-                answer = await self._loaded().answer(frame.payload, options)
+                admitted = await self._models.admit(options, Member())
+                answer = await admitted.answer(frame.payload, options)
             self._metrics.count(answer)
             return wire.segment_response(frame, answer)
 
@@ -44,21 +55,47 @@ class SegmentationServicer(SegmentationServiceServicer):
     ) -> None:
         """A stream of frames."""
         async with ErrorsAsStatus(context):
-            with self._metrics.open_stream():
-                await self._stream(aiter(request_iterator), context)
+            if self._streams >= self._max_streams:
+                raise LimitError(f"{self._max_streams} streams are open, and no more are taken; try again later")
+            self._streams += 1
+            try:
+                with self._metrics.open_stream():
+                    await self._stream(aiter(request_iterator), context)
+            finally:
+                self._streams -= 1
 
     async def _stream(self, messages: wire.Messages, context: Context) -> None:
-        options = await wire.read_configuration(messages)
-        pipeline = self._loaded()
-        pipeline.model.require(options)
-        answer = partial(pipeline.answer, options=options)
-        await FrameStream(wire.read_frames(messages), answer, partial(self._send, context), self._stopping).run()
+        configuration = await wire.read_configuration(messages)
+        options, clock = configuration.options, SenderClock()
+        clock.note(configuration.send_time_us, time.perf_counter())
+        with self._models.lease(options.model_name, options.model_version):
+            pass  # a model that is not there is told now, not with the first frame
+        stream = FrameStream(
+            wire.read_frames(messages),
+            partial(self._admit, options, Member(configuration.stream.priority)),
+            partial(self._send, context),
+            self._stopping,
+            configuration.stream,
+            clock,
+            name=str(next(self._numbers)),
+        )
+        await stream.run()
+
+    async def _admit(self, options: Options, member: Member) -> "_Admission":
+        return _Admission(await self._models.admit(options, member), options)
 
     async def _send(self, context: Context, reply: Reply[Answer]) -> None:
         self._metrics.count(reply.outcome)
         await context.write(wire.stream_response(reply))
 
-    def _loaded(self) -> Pipeline:
-        if self.pipeline is None:
-            raise ServerError("the server is still loading its model; try again")
-        return self.pipeline
+
+class _Admission:
+    """A turn, with what its stream wants of every answer."""
+
+    def __init__(self, admitted: Admitted, options: Options) -> None:
+        self._admitted = admitted
+        self._options = options
+        self.release = admitted.release
+
+    async def answer(self, frame: EncodedFrame) -> Answer:
+        return await self._admitted.answer(frame, self._options)

@@ -40,12 +40,22 @@ class ServerSettings:
     """What runs the network; without it whatever answers fastest here."""
     precision: Precision | None = None
     """What the network computes in; without it the fastest that verification found to keep its limits."""
-    workers: int = 2
-    """Threads that decode frames and encode masks."""
+    lanes: int = 1
+    """Frames, or batches, that the network answers at a time; the threads are divided among them."""
+    max_batch: int = 1
+    """Frames of any streams that the network answers in one run: worth more than 1 on a GPU."""
+    batch_delay_ms: float = 0.0
+    """How long a frame may wait for others to fill a batch while another lane is busy; an idle engine never waits."""
+    decode_threads: int = 2
+    """Threads that decode frames."""
+    mask_threads: int = 2
+    """Threads that lay masks onto frames and encode them."""
     max_pixels: int = MAX_PIXELS
     """Frames with more pixels are refused; a decoded frame takes three bytes a pixel."""
-    max_calls: int = 64
+    max_calls: int = 512
     """Calls at a time, streams included; more are refused with RESOURCE_EXHAUSTED."""
+    max_streams: int = 256
+    """Streams at a time; more are refused with RESOURCE_EXHAUSTED."""
     drain_s: float = 10.0
     """Seconds that calls have to finish when the server is told to stop."""
     metrics_port: int = 0
@@ -55,13 +65,18 @@ class ServerSettings:
         require("host", bool(self.host), "a name or an address", self.host)
         require("port", 0 <= self.port <= 65535, "0 to 65535", self.port)
         require("threads", 0 <= self.threads <= 1024, "0 to 1024", self.threads)
-        require("workers", 1 <= self.workers <= 1024, "1 to 1024", self.workers)
+        require("lanes", 1 <= self.lanes <= 64, "1 to 64", self.lanes)
+        require("max_batch", 1 <= self.max_batch <= 256, "1 to 256", self.max_batch)
+        require("batch_delay_ms", 0 <= self.batch_delay_ms <= 1000, "0 to 1000", self.batch_delay_ms)
+        require("decode_threads", 1 <= self.decode_threads <= 1024, "1 to 1024", self.decode_threads)
+        require("mask_threads", 1 <= self.mask_threads <= 1024, "1 to 1024", self.mask_threads)
         require("max_pixels", 256 <= self.max_pixels <= 1 << 28, f"256 to {1 << 28}", self.max_pixels)
         require("max_calls", self.max_calls >= 1, "1 or more", self.max_calls)
+        require("max_streams", self.max_streams >= 1, "1 or more", self.max_streams)
         require("drain_s", 0 <= self.drain_s <= 3600, "0 to 3600", self.drain_s)
         require("metrics_port", 0 <= self.metrics_port <= 65535, "0 to 65535", self.metrics_port)
 
     @property
     def engine_threads(self) -> int:
-        """Threads for the network, resolved."""
-        return self.threads or usable_cpus()
+        """Threads of one lane, resolved."""
+        return max(1, (self.threads or usable_cpus()) // self.lanes)

@@ -9,6 +9,7 @@ import grpc
 from scene.errors import (
     ConfigurationError,
     FrameError,
+    LimitError,
     ServerError,
     StreetMaskError,
     UnknownModelError,
@@ -20,6 +21,7 @@ STATUS_CODES: dict[type[StreetMaskError], grpc.StatusCode] = {
     UnknownModelError: grpc.StatusCode.NOT_FOUND,
     ConfigurationError: grpc.StatusCode.INVALID_ARGUMENT,
     FrameError: grpc.StatusCode.INVALID_ARGUMENT,
+    LimitError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ServerError: grpc.StatusCode.UNAVAILABLE,
 }
 """By the nearest class; whatever is not listed is INTERNAL, and its message stays on the server."""

@@ -1,137 +1,144 @@
 """The life of one stream: read, answer, write, and end. Knows no images and no gRPC.
 
-A frame is in one of three places: waiting (one at most: a newer frame takes its place), in work (one at most, always
-answered), or answered and on its way out (a bounded queue; when it is full, reading stops until the client reads).
+A frame waits, by the stream's policy; is in work, and then always answered; or is answered and on its way out. The
+reader always reads, but for a stream that wants every frame answered. Its client is told what became of each frame;
+where the client leaves answers unread, work pauses, and where it leaves too much unread, the stream ends.
 All tasks of a stream live in one group: when its handler is cancelled, because the client went away or the server
 stops, they all end at once, and work that has not begun is never begun.
 """
 
 import asyncio
 import logging
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from enum import Enum
-from typing import Generic, TypeVar
+from dataclasses import replace
+from typing import Generic, Protocol, TypeVar
 
-from scene.errors import ConfigurationError, FrameError, ServerError
+from scene.errors import ConfigurationError, FrameError, LimitError, ServerError
+from serve.clock import SenderClock
+from serve.exchange import Drop, DropPolicy, Failure, FailureCode, Frame, In, Out, Reply, StreamOptions
 
 LOG = logging.getLogger(__name__)
 
 OUTGOING = 16
-"""Replies that may wait for the client to read them."""
+"""Answers that may wait for the client to read them before work pauses."""
 
-In = TypeVar("In")
-Out = TypeVar("Out")
+MOST_UNREAD = 1024
+"""Replies that may wait for the client to read them before the stream ends: while work pauses, notices of drops."""
 
+STALLED_S = 60.0
+"""How long one reply may wait for a client that reads nothing."""
 
-@dataclass(frozen=True)
-class Frame(Generic[In]):
-    """A frame as the client numbered it. ``capture_time_us`` is handed back unchanged."""
+READ_AHEAD = 8
+"""Frames that wait in a stream that wants every frame answered, before reading pauses."""
 
-    id: int
-    capture_time_us: int
-    payload: In
-
-
-class FailureCode(Enum):
-    """Whose fault it is that a frame has no answer."""
-
-    UNKNOWN = "unknown"
-    INVALID_FRAME = "invalid_frame"
-    INTERNAL = "internal"
+Payload_contra = TypeVar("Payload_contra", contravariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why one frame has no answer."""
+class Admission(Protocol[Payload_contra, Result_co]):
+    """The right to work on one frame now. It is used once, or released."""
 
-    code: FailureCode
-    message: str
+    async def answer(self, payload: Payload_contra, /) -> Result_co:
+        """Answer the frame."""
+        ...
 
-
-class Drop(Enum):
-    """Why a frame was not looked at."""
-
-    UNKNOWN = "unknown"
-    NEWER_FRAME = "newer_frame"
+    def release(self) -> None:
+        """Nothing comes of it."""
+        ...
 
 
-@dataclass(frozen=True)
-class Reply(Generic[Out]):
-    """What became of one frame."""
+class Waiting(Generic[In]):
+    """The frames of one stream that wait, by its policy."""
 
-    frame_id: int
-    capture_time_us: int
-    outcome: Out | Failure | Drop
-
-
-class WaitingFrame(Generic[In]):
-    """Room for the one frame that waits, and for the one worker that takes it."""
-
-    def __init__(self) -> None:
-        self._frame: Frame[In] | None = None
+    def __init__(self, options: StreamOptions) -> None:
+        self._frames: deque[Frame[In]] = deque()
+        self._policy = options.policy
+        lengths = {DropPolicy.NEWEST: 1, DropPolicy.EVERY: READ_AHEAD, DropPolicy.QUEUE: options.queue_length}
+        self._length = lengths[options.policy]
         self._closed = False
-        self._taker: asyncio.Future[Frame[In] | None] | None = None
+        self._changed = asyncio.Event()
 
-    def put(self, frame: Frame[In]) -> Frame[In] | None:
-        """Hand a frame to an idle worker, or else let it wait; return the one whose place it takes."""
-        if self._hand_over(frame):
-            return None
-        replaced, self._frame = self._frame, frame
-        return replaced
+    async def put(self, frame: Frame[In]) -> Reply[Out] | None:
+        """Let a frame wait; return the notice of the one that gives way to it. Waits for room where none may."""
+        while self._policy is DropPolicy.EVERY and len(self._frames) >= self._length and not self._closed:
+            self._changed.clear()
+            await self._changed.wait()
+        notice: Reply[Out] | None = None
+        if len(self._frames) >= self._length and self._policy is not DropPolicy.EVERY:
+            reason = Drop.NEWER_FRAME if self._policy is DropPolicy.NEWEST else Drop.QUEUE_FULL
+            notice = reply(self._frames.popleft(), reason)
+        self._frames.append(frame)
+        self._changed.set()
+        return notice
 
     def close(self) -> None:
-        """No frame will come after the one that waits."""
+        """No frame will come after those that wait."""
         self._closed = True
-        self._hand_over(None)
+        self._changed.set()
 
-    async def take(self) -> Frame[In] | None:
-        """The waiting frame as soon as there is one; None once it is closed and empty."""
-        if self._frame is None and not self._closed:
-            self._taker = asyncio.get_running_loop().create_future()
-            return await self._taker
-        frame, self._frame = self._frame, None
+    async def ready(self) -> bool:
+        """True as soon as a frame waits; False once none does and none will come."""
+        while not self._frames and not self._closed:
+            self._changed.clear()
+            await self._changed.wait()
+        return bool(self._frames)
+
+    def take(self) -> Frame[In] | None:
+        """The frame whose turn it is, if any waits."""
+        frame = self._frames.popleft() if self._frames else None
+        self._changed.set()
         return frame
-
-    def _hand_over(self, frame: Frame[In] | None) -> bool:
-        """Whether a worker stood idle. A frame in its hands is in work, even before the worker has woken up."""
-        if self._taker is None or self._taker.done():
-            return False
-        self._taker.set_result(frame)
-        return True
 
 
 class FrameStream(Generic[In, Out]):
-    """Answers the frames of one client until it is done, goes away, or ``stopping`` is set."""
+    """Answers the frames of one client until it is done, goes away, or ``stopping`` is set.
+
+    ``admit`` waits for this stream's turn among all streams; only then is it chosen which frame that turn is for.
+    ``finish`` is given each result in the order of the frames, before it is sent.
+    """
 
     def __init__(
         self,
         frames: AsyncIterator[Frame[In]],
-        answer: Callable[[In], Awaitable[Out]],
+        admit: Callable[[], Awaitable[Admission[In, Out]]],
         send: Callable[[Reply[Out]], Awaitable[None]],
         stopping: asyncio.Event,
+        options: StreamOptions | None = None,
+        clock: SenderClock | None = None,
+        finish: Callable[[Frame[In], Out], Awaitable[Out]] | None = None,
+        name: str = "",
     ) -> None:
+        self._options = options or StreamOptions()
         self._frames = frames
-        self._answer = answer
+        self._admit = admit
         self._send = send
         self._stopping = stopping
-        self._waiting: WaitingFrame[In] = WaitingFrame()
-        self._outgoing: asyncio.Queue[Reply[Out] | None] = asyncio.Queue(OUTGOING)
+        self._clock = clock or SenderClock()
+        self._finish = finish
+        self._name = name
+        self._waiting: Waiting[In] = Waiting(self._options)
+        self._in_work: asyncio.Queue[tuple[Frame[In], asyncio.Task[Out | Failure]] | None] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[Reply[Out] | None] = asyncio.Queue()
+        self._unsent = 0  # frames in work, and answers not yet sent
+        self._sent = asyncio.Event()
 
     async def run(self) -> None:
         """Answer every frame that was read; raise the one error that ended the stream early.
 
-        That is ``ConfigurationError`` for frame ids that do not grow, ``ServerError`` when the server is stopping, and
-        whatever reading and sending raise.
+        That is ``ConfigurationError`` for frame ids that do not grow, ``LimitError`` for a client that does not read,
+        ``ServerError`` when the server is stopping, and whatever reading, admitting and sending raise.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
                 reader = tasks.create_task(self._read())
                 stopper = tasks.create_task(self._stop(reader))
                 tasks.create_task(self._write())
-                await self._work()
+                tasks.create_task(self._deliver())
+                await self._work(tasks)
                 stopper.cancel()
-                await self._outgoing.put(None)
+                self._in_work.put_nowait(None)
         except BaseExceptionGroup as group:
             raise _first(group) from group
         if self._stopping.is_set():
@@ -143,9 +150,10 @@ class FrameStream(Generic[In, Out]):
             if frame.id <= newest:
                 raise ConfigurationError("frame.id", f"expected more than {newest}, but {frame.id} came")
             newest = frame.id
-            replaced = self._waiting.put(frame)
-            if replaced is not None:
-                await self._outgoing.put(_reply(replaced, Drop.NEWER_FRAME))
+            self._clock.note(frame.send_time_us, frame.arrived_s)
+            notice: Reply[Out] | None = await self._waiting.put(frame)
+            if notice is not None:
+                self._put(notice)
         self._waiting.close()
 
     async def _stop(self, reader: asyncio.Task[None]) -> None:
@@ -153,29 +161,83 @@ class FrameStream(Generic[In, Out]):
         reader.cancel()
         self._waiting.close()
 
-    async def _work(self) -> None:
-        """Between a reply and the next frame nothing else runs, unless the queue is full.
+    async def _work(self, tasks: asyncio.TaskGroup) -> None:
+        while await self._waiting.ready():
+            while self._unsent >= OUTGOING:
+                self._sent.clear()
+                await self._sent.wait()
+            admission = await self._admit()
+            frame = self._next_in_time()
+            if frame is None:
+                admission.release()
+                continue
+            self._unsent += 1
+            self._in_work.put_nowait((frame, tasks.create_task(self._outcome(frame, admission))))
 
-        So a client with two unanswered frames, one in work and one waiting, sees neither dropped.
-        """
-        while (frame := await self._waiting.take()) is not None:
-            await self._outgoing.put(_reply(frame, await self._outcome(frame)))
+    def _next_in_time(self) -> Frame[In] | None:
+        """The frame whose turn it is; those that are too old by now are told so."""
+        while (frame := self._waiting.take()) is not None:
+            limit_ms = self._options.max_age_ms
+            if limit_ms is None or self._age_ms(frame) <= limit_ms:
+                return frame
+            self._put(reply(frame, Drop.EXPIRED))
+        return None
 
-    async def _outcome(self, frame: Frame[In]) -> Out | Failure:
+    async def _outcome(self, frame: Frame[In], admission: Admission[In, Out]) -> Out | Failure:
         try:
-            return await self._answer(frame.payload)
+            return await admission.answer(frame.payload)
         except FrameError as error:
+            LOG.info("a frame cannot be used: %s", error, extra=self._names(frame))
             return Failure(FailureCode.INVALID_FRAME, str(error))
         except Exception:
-            LOG.exception("frame %d failed", frame.id)
-            return Failure(FailureCode.INTERNAL, "the server failed on this frame; its log says why")
+            return self._failed(frame)
+
+    def _failed(self, frame: Frame[In]) -> Failure:
+        """Called where the error is at hand."""
+        LOG.exception("a frame failed", extra=self._names(frame))
+        return Failure(FailureCode.INTERNAL, "the server failed on this frame; its log says why")
+
+    async def _deliver(self) -> None:
+        """Results go out in the order of their frames, whichever was ready first."""
+        while (item := await self._in_work.get()) is not None:
+            frame, task = item
+            outcome = await task
+            if not isinstance(outcome, Failure):
+                outcome = await self._finished(frame, outcome)
+            self._put(replace(reply(frame, outcome), age_ms=self._age_ms(frame)))
+        self._outgoing.put_nowait(None)
+
+    async def _finished(self, frame: Frame[In], outcome: Out) -> Out | Failure:
+        try:
+            return outcome if self._finish is None else await self._finish(frame, outcome)
+        except Exception:
+            return self._failed(frame)
+
+    def _put(self, answer: Reply[Out]) -> None:
+        if self._outgoing.qsize() >= MOST_UNREAD:
+            raise LimitError(f"{MOST_UNREAD} replies wait for the client to read them; read while you write")
+        self._outgoing.put_nowait(answer)
 
     async def _write(self) -> None:
-        while (reply := await self._outgoing.get()) is not None:
-            await self._send(reply)
+        while (answer := await self._outgoing.get()) is not None:
+            try:
+                async with asyncio.timeout(STALLED_S):
+                    await self._send(answer)
+            except TimeoutError:
+                raise LimitError(f"the client has read nothing for {STALLED_S:g} s; read while you write") from None
+            if not isinstance(answer.outcome, Drop):
+                self._unsent -= 1
+                self._sent.set()
+
+    def _age_ms(self, frame: Frame[In]) -> float:
+        return self._clock.age_ms(frame.send_time_us, frame.arrived_s, time.perf_counter())
+
+    def _names(self, frame: Frame[In]) -> dict[str, object]:
+        return {"stream": self._name, "frame": frame.id}
 
 
-def _reply(frame: Frame[In], outcome: Out | Failure | Drop) -> Reply[Out]:
+def reply(frame: Frame[In], outcome: Out | Failure | Drop) -> Reply[Out]:
+    """The reply to a frame."""
     return Reply(frame.id, frame.capture_time_us, outcome)
 
 

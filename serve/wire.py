@@ -4,14 +4,17 @@ What a client may get wrong is refused here or by the types themselves, as a ``C
 message's field; a frame that cannot be used is not refused here, so that its stream can go on and answer it by id.
 """
 
+import math
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from typing import NamedTuple
 
 from protos.streetmask.v1 import segmentation_pb2 as pb
 from scene.errors import ConfigurationError
 from serve.answer import Answer, FoundInstance, MaskRegion, Options, StageTimes
+from serve.exchange import Drop, DropPolicy, Failure, FailureCode, Frame, Reply, StreamOptions
 from serve.frame import EncodedFrame, Encoding
-from serve.stream import Drop, Failure, FailureCode, Frame, Reply
 
 _ENCODINGS = {
     Encoding.FILE: pb.IMAGE_ENCODING_UNSPECIFIED,
@@ -30,11 +33,26 @@ _CODE_OF = {int(value): code for code, value in _CODES.items()}
 _REASONS = {
     Drop.UNKNOWN: pb.FRAME_DROP_REASON_UNSPECIFIED,
     Drop.NEWER_FRAME: pb.FRAME_DROP_REASON_NEWER_FRAME,
+    Drop.QUEUE_FULL: pb.FRAME_DROP_REASON_QUEUE_FULL,
+    Drop.EXPIRED: pb.FRAME_DROP_REASON_EXPIRED,
 }
 _REASON_OF = {int(value): reason for reason, value in _REASONS.items()}
-_DROP_POLICIES = (pb.DROP_POLICY_UNSPECIFIED, pb.DROP_POLICY_NEWEST_WINS)
+_POLICIES = {
+    DropPolicy.NEWEST: pb.DROP_POLICY_NEWEST_WINS,
+    DropPolicy.EVERY: pb.DROP_POLICY_EVERY_FRAME,
+    DropPolicy.QUEUE: pb.DROP_POLICY_BOUNDED_QUEUE,
+}
+_POLICY_OF = {int(value): policy for policy, value in _POLICIES.items()} | {0: DropPolicy.NEWEST}
 
 Messages = AsyncIterator[pb.SegmentStreamRequest]
+
+
+class Configuration(NamedTuple):
+    """A stream's first message: what is wanted of every answer, how frames are treated, and when it was sent."""
+
+    options: Options
+    stream: StreamOptions
+    send_time_us: int
 
 
 # What the client sends.
@@ -50,10 +68,19 @@ def read_segment_request(request: pb.SegmentRequest) -> tuple[Frame[EncodedFrame
     return _frame(request.frame), _options(request.options)
 
 
-def configuration_request(options: Options) -> pb.SegmentStreamRequest:
+def configuration_request(configuration: Configuration) -> pb.SegmentStreamRequest:
     """The first message of a stream."""
-    configuration = pb.StreamConfiguration(options=_options_message(options), drop_policy=pb.DROP_POLICY_NEWEST_WINS)
-    return pb.SegmentStreamRequest(configuration=configuration)
+    stream = configuration.stream
+    message = pb.StreamConfiguration(
+        options=_options_message(configuration.options),
+        drop_policy=_POLICIES[stream.policy],
+        queue_length=stream.queue_length,
+        max_age_ms=stream.max_age_ms or 0,
+        priority=stream.priority,
+        track=stream.track,
+        send_time_us=configuration.send_time_us,
+    )
+    return pb.SegmentStreamRequest(configuration=message)
 
 
 def frame_request(frame: Frame[EncodedFrame]) -> pb.SegmentStreamRequest:
@@ -61,19 +88,15 @@ def frame_request(frame: Frame[EncodedFrame]) -> pb.SegmentStreamRequest:
     return pb.SegmentStreamRequest(frame=_frame_message(frame))
 
 
-async def read_configuration(messages: Messages) -> Options:
-    """The checked options of a stream's first message."""
+async def read_configuration(messages: Messages) -> Configuration:
+    """A stream's checked first message."""
     first = await anext(messages, None)
     kind = None if first is None else first.WhichOneof("request")
     if first is None or kind != "configuration":
         came = "a frame" if kind == "frame" else "nothing"
         raise ConfigurationError("configuration", f"expected as the first message of a stream, but {came} came")
-    policy = first.configuration.drop_policy
-    if policy not in _DROP_POLICIES:
-        raise ConfigurationError(
-            "configuration.drop_policy", f"expected DROP_POLICY_NEWEST_WINS or nothing, but {policy} came"
-        )
-    return _options(first.configuration.options)
+    message = first.configuration
+    return Configuration(_options(message.options), _stream_options(message), message.send_time_us)
 
 
 async def read_frames(messages: Messages) -> AsyncIterator[Frame[EncodedFrame]]:
@@ -91,13 +114,27 @@ def _frame_message(frame: Frame[EncodedFrame]) -> pb.Frame:
     height, width = image.size_hw
     encoding = _ENCODINGS[image.encoding or Encoding.FILE]
     message = pb.Image(data=image.data, encoding=encoding, width=width, height=height)
-    return pb.Frame(id=frame.id, capture_time_us=frame.capture_time_us, image=message)
+    return pb.Frame(id=frame.id, capture_time_us=frame.capture_time_us, image=message, send_time_us=frame.send_time_us)
 
 
 def _frame(message: pb.Frame) -> Frame[EncodedFrame]:
     image = message.image
-    encoded = EncodedFrame(image.data, _ENCODING_OF.get(image.encoding), (image.height, image.width))
-    return Frame(message.id, message.capture_time_us, encoded)
+    arrived_s = time.perf_counter()
+    encoded = EncodedFrame(image.data, _ENCODING_OF.get(image.encoding), (image.height, image.width), arrived_s)
+    return Frame(message.id, message.capture_time_us, encoded, message.send_time_us, arrived_s)
+
+
+def _stream_options(message: pb.StreamConfiguration) -> StreamOptions:
+    if message.drop_policy not in _POLICY_OF:
+        known = ", ".join(pb.DropPolicy.Name(value) for value in _POLICIES.values())
+        raise ConfigurationError("drop_policy", f"expected {known} or nothing, but {message.drop_policy} came")
+    return StreamOptions(
+        policy=_POLICY_OF[message.drop_policy],
+        queue_length=message.queue_length or StreamOptions.queue_length,
+        max_age_ms=message.max_age_ms or None,
+        priority=message.priority,
+        track=message.track,
+    )
 
 
 def _options_message(options: Options) -> pb.SegmentOptions:
@@ -110,6 +147,7 @@ def _options(message: pb.SegmentOptions) -> Options:
         max_instances=message.max_instances if message.HasField("max_instances") else None,
         include_masks=message.include_masks if message.HasField("include_masks") else True,
         model_name=message.model_name,
+        model_version=message.model_version,
     )
 
 
@@ -130,7 +168,11 @@ def read_segment_response(response: pb.SegmentResponse) -> Answer:
 
 def stream_response(reply: Reply[Answer]) -> pb.SegmentStreamResponse:
     """What became of one frame of a stream."""
-    response = pb.SegmentStreamResponse(frame_id=reply.frame_id, capture_time_us=reply.capture_time_us)
+    response = pb.SegmentStreamResponse(
+        frame_id=reply.frame_id,
+        capture_time_us=reply.capture_time_us,
+        age_ms=0.0 if math.isnan(reply.age_ms) else reply.age_ms,
+    )
     if isinstance(reply.outcome, Answer):
         response.segmentation.CopyFrom(_answer_message(reply.outcome))
     elif isinstance(reply.outcome, Failure):
@@ -142,7 +184,7 @@ def stream_response(reply: Reply[Answer]) -> pb.SegmentStreamResponse:
 
 def read_stream_response(response: pb.SegmentStreamResponse) -> Reply[Answer]:
     """The reply in a stream's response; codes that a newer server may send become UNKNOWN."""
-    return Reply(response.frame_id, response.capture_time_us, _outcome(response))
+    return Reply(response.frame_id, response.capture_time_us, _outcome(response), response.age_ms)
 
 
 def _outcome(response: pb.SegmentStreamResponse) -> Answer | Failure | Drop:
@@ -186,6 +228,7 @@ def _instance_message(instance: FoundInstance) -> pb.Instance:
         mask_score=instance.mask_score,
         box=pb.Box(x1=x1, y1=y1, x2=x2, y2=y2),
         mask=None if instance.mask is None else _mask_message(instance.mask),
+        track_id=instance.track_id,
     )
 
 
@@ -198,6 +241,7 @@ def _instance(message: pb.Instance) -> FoundInstance:
         mask_score=message.mask_score,
         box_xyxy=(box.x1, box.y1, box.x2, box.y2),
         mask=_mask(message.mask) if message.HasField("mask") else None,
+        track_id=message.track_id if message.HasField("track_id") else None,
     )
 
 

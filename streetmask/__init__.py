@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from scene.errors import StreetMaskError
     from serve.answer import Answer, FoundInstance, Options
     from serve.client import Client
-    from serve.models import Model
+    from serve.model import Model
     from streetmask.loading import load
 
 __all__ = ["Answer", "Client", "FoundInstance", "Model", "Options", "StreetMaskError", "load"]
@@ -20,7 +20,7 @@ _HOMES = {
     "Answer": "serve.answer",
     "Client": "serve.client",
     "FoundInstance": "serve.answer",
-    "Model": "serve.models",
+    "Model": "serve.model",
     "Options": "serve.answer",
     "StreetMaskError": "scene.errors",
     "load": "streetmask.loading",

@@ -5,7 +5,7 @@ from pathlib import Path
 from scene.artifact import Precision
 from scene.errors import DataError, require
 from serve.engines import EngineName
-from serve.models import Model
+from serve.model import Model
 from serve.settings import usable_cpus
 
 
@@ -20,7 +20,7 @@ def load(
 
     Both forms of one network find the same instances. ``preset`` names the network of weights that leave a choice;
     ``threads`` of the CPU, 0 for all; ``engine`` and ``precision`` choose how a folder runs
-    (``serve.models.Model.load``). Weights run in torch, in float32: ``pip install 'streetmask[export]'``. Raises
+    (``serve.model.Model.load``). Weights run in torch, in float32: ``pip install 'streetmask[export]'``. Raises
     ``StreetMaskError`` for what cannot be loaded.
 
     ``streetmask.load("models/street-nano/1").segment(image).instances``

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from scene.image import RgbImage
 from serve.answer import Options
-from serve.client import IN_FLIGHT, NONE_DROPPED, Client
+from serve.client import Client
+from serve.exchange import DropPolicy, StreamOptions
 from serve.frame import EncodedFrame
 from streetmask.drawing import painter_for
 from streetmask.recording import FrameRecord, RecordWriter, Spool, read_records, record_of
@@ -48,9 +49,12 @@ def stream_source(client: Client, source: Source, plan: StreamPlan, results: Pat
     Ctrl-C ends the stream, not the program: what was recorded until then is kept.
     """
     summary = Summary()
-    in_flight = IN_FLIGHT if plan.paced or source.live else NONE_DROPPED
+    policy = DropPolicy.NEWEST if plan.paced or source.live else DropPolicy.EVERY
     frames = _Counted(_encoded(source, plan, spool))
-    with RecordWriter(results) as writer, closing(client.stream(frames, plan.options, in_flight)) as replies:
+    with (
+        RecordWriter(results) as writer,
+        closing(client.stream(frames, plan.options, stream=StreamOptions(policy))) as replies,
+    ):
         try:
             for received in replies:
                 record = record_of(received)

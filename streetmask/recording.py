@@ -13,8 +13,8 @@ import msgspec
 from scene.errors import DataError
 from serve.answer import Answer
 from serve.client import Received
+from serve.exchange import Drop, Failure
 from serve.frame import EncodedFrame
-from serve.stream import Drop, Failure
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from scene.artifact import read_artifact
 from scene.classes import STREET_CLASSES
 from scene.image import RgbImage
 from serve.answer import Answer, Options
-from serve.client import NONE_DROPPED, Client
+from serve.client import Client
+from serve.exchange import DropPolicy, StreamOptions
 from serve.frame import EncodedFrame
-from serve.models import Model
+from serve.model import Model
 from tests.serve.conftest import running
 from training.data.synthetic import SceneSettings, StreetScene, scene
 
@@ -77,7 +78,7 @@ def test_the_server_answers_as_the_model_does(model: Model, client: Client, scen
 
 def test_a_stream_of_jpeg_files_is_answered_frame_by_frame(client: Client, scenes: list[StreetScene]) -> None:
     frames = [EncodedFrame.jpeg(image) for image in images(scenes)]
-    received = list(client.stream(frames, in_flight=NONE_DROPPED))
+    received = list(client.stream(frames, stream=StreamOptions(DropPolicy.EVERY)))
     assert [each.reply.frame_id for each in received] == list(range(len(frames)))
     for each in received:
         assert isinstance(each.reply.outcome, Answer)

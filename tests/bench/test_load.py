@@ -10,8 +10,8 @@ from bench.load import Outcome, StreamLog, drive, due_times, load_report
 from scene.errors import ServerError
 from serve.answer import Answer, StageTimes
 from serve.client import Received
+from serve.exchange import Drop, Failure, FailureCode, Reply
 from serve.frame import EncodedFrame
-from serve.stream import Drop, Failure, FailureCode, Reply
 
 FRAMES = [EncodedFrame(b"a", arrived_s=0.0), EncodedFrame(b"b", arrived_s=0.0)]
 

@@ -11,7 +11,7 @@ from scene.classes import STREET_CLASSES
 from scene.errors import ArtifactError, ConfigurationError, DataError
 from scene.image import RgbImage
 from scene.instances import Detections
-from serve.models import Model
+from serve.model import Model
 from tests.export.conftest import Published
 from tests.model.tiny_network import seeded_network
 

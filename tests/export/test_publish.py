@@ -18,7 +18,7 @@ from model.yolact import Yolact
 from scene.artifact import MANIFEST, Verification, file_sha256, read_artifact
 from scene.errors import ArtifactError, ConfigurationError, DataError
 from scene.image import RgbImage
-from serve.models import Model
+from serve.model import Model
 from tests.export.conftest import VERIFIED_SCENES, Published
 from tests.model.tiny_network import TINY
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco

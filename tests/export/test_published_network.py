@@ -10,7 +10,7 @@ from model.config import PRESETS
 from model.seeded_weights import fill_seeded_weights
 from model.yolact import Yolact
 from serve.answer import Options
-from serve.models import Model
+from serve.model import Model
 from training.checkpoint import save_checkpoint
 from training.data.synthetic import SceneSettings, scene
 

@@ -14,7 +14,7 @@ from export.to_onnx import write_onnx
 from model.config import BackboneConfig, Scoring
 from scene.artifact import OUTPUTS
 from serve.engines import Outputs
-from serve.models import detections
+from serve.model import detections
 from tests.model.tiny_network import TINY, seeded_network
 
 SMALL = replace(

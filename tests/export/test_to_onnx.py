@@ -15,7 +15,7 @@ from scene.artifact import OUTPUTS, SCORE_THRESHOLD
 from scene.instances import Detections
 from serve.engines import Outputs
 from serve.engines.onnx_engine import OnnxEngine
-from serve.models import detections
+from serve.model import detections
 from tests.export.conftest import Published
 from tests.model.tiny_network import TINY, seeded_network
 

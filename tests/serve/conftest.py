@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serve.client import Client
 from serve.engines import Outputs
-from serve.models import Model
+from serve.model import Model
 from serve.server import Server
 from serve.settings import ServerSettings
 from tests.serve.tiny_model import write_tiny_model

@@ -14,11 +14,11 @@ import serve.client
 from scene.errors import ServerError
 from scene.image import RgbImage
 from serve.answer import Answer, Options
-from serve.client import NONE_DROPPED, Client
+from serve.client import Client
+from serve.exchange import Drop, DropPolicy, Failure, FailureCode, StreamOptions
 from serve.frame import EncodedFrame
-from serve.models import Model
+from serve.model import Model
 from serve.settings import ServerSettings
-from serve.stream import Drop, Failure, FailureCode
 from tests.serve.conftest import PATIENCE_S, GatedEngine, RunningServer
 from tests.serve.tiny_model import street
 
@@ -82,9 +82,9 @@ def test_stage_times_add_up_to_the_total(client: Client) -> None:
     assert sum(stages) == pytest.approx(times.total_ms, abs=0.01)
 
 
-def test_every_frame_is_answered_once_and_none_dropped_with_two_in_flight(client: Client) -> None:
+def test_every_frame_is_answered_once_and_none_dropped_where_that_is_asked(client: Client) -> None:
     frames = [street((number % 3, (16, 16, 48, 48))) for number in range(40)]
-    received = list(client.stream(frames, in_flight=NONE_DROPPED))
+    received = list(client.stream(frames, stream=StreamOptions(DropPolicy.EVERY)))
     assert [each.reply.frame_id for each in received] == list(range(40))
     for number, each in enumerate(received):
         assert isinstance(each.reply.outcome, Answer)
@@ -95,7 +95,8 @@ def test_every_frame_is_answered_once_and_none_dropped_with_two_in_flight(client
 
 def test_a_bad_frame_gets_an_error_of_its_own_and_the_stream_goes_on(client: Client) -> None:
     outcomes = {
-        each.reply.frame_id: each.reply.outcome for each in client.stream([RED, b"no picture", RED], in_flight=2)
+        each.reply.frame_id: each.reply.outcome
+        for each in client.stream([RED, b"no picture", RED], stream=StreamOptions(DropPolicy.EVERY))
     }
     failure = outcomes[1]
     assert isinstance(failure, Failure)
@@ -107,7 +108,7 @@ def test_a_bad_frame_gets_an_error_of_its_own_and_the_stream_goes_on(client: Cli
 
 def test_a_raw_frame_over_the_pixel_limit_gets_an_error_of_its_own_and_the_stream_goes_on(client: Client) -> None:
     large = np.zeros((2880, 5120, 3), np.uint8)
-    received = list(client.stream([RED, large, RED, RED], in_flight=NONE_DROPPED))
+    received = list(client.stream([RED, large, RED, RED], stream=StreamOptions(DropPolicy.EVERY)))
     outcomes = [each.reply.outcome for each in received]
     assert [each.reply.frame_id for each in received] == [0, 1, 2, 3]
     assert [type(outcome) for outcome in outcomes] == [Answer, Failure, Answer, Answer]

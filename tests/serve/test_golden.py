@@ -11,7 +11,7 @@ import pytest
 from scene.artifact import Artifact, read_artifact, write_artifact
 from scene.errors import ArtifactError
 from serve.golden import largest_difference
-from serve.models import Model
+from serve.model import Model
 from tests.serve.tiny_model import write_tiny_model
 
 Falsify = Callable[[Artifact], Artifact]

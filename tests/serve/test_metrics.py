@@ -7,8 +7,8 @@ import pytest
 
 from scene.errors import FrameError, ServerError
 from serve.answer import Answer, StageTimes
+from serve.exchange import Drop, Failure, FailureCode
 from serve.metrics import Metrics
-from serve.stream import Drop, Failure, FailureCode
 
 
 def test_nothing_is_counted_at_first() -> None:

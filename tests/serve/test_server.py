@@ -20,11 +20,11 @@ from scene.image import RgbImage
 from serve import wire
 from serve.answer import Answer, Options
 from serve.client import Client, Received
+from serve.exchange import Frame
 from serve.frame import EncodedFrame
-from serve.models import Model
+from serve.model import Model
 from serve.server import SERVICE
 from serve.settings import ServerSettings
-from serve.stream import Frame
 from tests.serve.conftest import PATIENCE_S, GatedEngine, RunningServer, running
 from tests.serve.tiny_model import street
 
@@ -170,11 +170,11 @@ def test_more_calls_than_allowed_are_refused(tiny: Model, gated: GatedEngine) ->
 _LOADS_FOR_EVER = """
 import asyncio, sys, threading
 from pathlib import Path
-from serve.models import Model
+from serve.model import Model
 from serve.server import serve
 from serve.settings import ServerSettings
 
-def load(folder, threads, precision, engine):
+def load(*_):
     print("loading", flush=True)
     threading.Event().wait()
 

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from scene.errors import ConfigurationError, FrameError, ServerError
-from serve.stream import OUTGOING, Drop, Failure, FailureCode, Frame, FrameStream, Reply, WaitingFrame
+from scene.errors import ConfigurationError, FrameError, LimitError, ServerError
+from serve.exchange import Drop, DropPolicy, Failure, FailureCode, Frame, Reply, StreamOptions
+from serve.stream import MOST_UNREAD, OUTGOING, READ_AHEAD, FrameStream, Waiting
 
 
 class Client:
@@ -48,6 +49,14 @@ class Worker:
         self.gate = asyncio.Semaphore(0)
         self.begun: list[str] = []
         self.cancelled = 0
+        self.released = 0
+        self.at_a_time = asyncio.Semaphore(1)
+        self.turns = asyncio.Semaphore(1000)
+
+    async def admit(self) -> "Admission":
+        await self.turns.acquire()
+        await self.at_a_time.acquire()
+        return Admission(self)
 
     async def answer(self, payload: str) -> str:
         self.begun.append(payload)
@@ -68,6 +77,23 @@ class Worker:
             self.gate.release()
 
 
+class Admission:
+    """One turn of the worker's, who has one at a time."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def answer(self, payload: str, /) -> str:
+        try:
+            return await self._worker.answer(payload)
+        finally:
+            self._worker.at_a_time.release()
+
+    def release(self) -> None:
+        self._worker.released += 1
+        self._worker.at_a_time.release()
+
+
 @pytest.fixture
 def client() -> Client:
     return Client()
@@ -78,8 +104,10 @@ def worker() -> Worker:
     return Worker()
 
 
-def start(client: Client, worker: Worker, stopping: asyncio.Event | None = None) -> asyncio.Task[None]:
-    stream = FrameStream(client.frames(), worker.answer, client.receive, stopping or asyncio.Event())
+def start(
+    client: Client, worker: Worker, stopping: asyncio.Event | None = None, options: StreamOptions | None = None
+) -> asyncio.Task[None]:
+    stream = FrameStream(client.frames(), worker.admit, client.receive, stopping or asyncio.Event(), options)
     return asyncio.create_task(stream.run())
 
 
@@ -129,21 +157,6 @@ async def test_the_waiting_frame_is_answered_after_the_client_is_done(client: Cl
     worker.open(2)
     await task
     assert [reply.frame_id for reply in client.all_received()] == [0, 1]
-
-
-async def test_two_unanswered_frames_are_never_dropped(client: Client, worker: Worker) -> None:
-    worker.open(100)
-    task = start(client, worker)
-    client.send(0)
-    client.send(1)
-    replies = []
-    for number in range(2, 100):
-        replies.append(await client.received.get())
-        client.send(number)
-    client.done()
-    await task
-    replies += client.all_received()
-    assert replies == [Reply(number, number * 10, "FRAME") for number in range(100)]
 
 
 @pytest.mark.parametrize(
@@ -196,19 +209,143 @@ async def test_a_client_that_goes_away_frees_its_stream_at_once(client: Client, 
     assert asyncio.all_tasks() == before
 
 
-async def test_a_client_that_does_not_read_is_not_read_from(client: Client, worker: Worker) -> None:
+async def test_work_pauses_for_a_client_that_does_not_read_and_reading_goes_on(client: Client, worker: Worker) -> None:
     client.reads.clear()
     worker.open(1000)
-    for number in range(1000):
-        client.send(number)
-    client.done()
     task = start(client, worker)
-    await settle()
-    # Besides the queue: one reply in the writer's hands, one in the reader's, one in the worker's, one frame waiting.
-    assert OUTGOING <= client.frames_read <= OUTGOING + 4
+    for number in range(100):
+        client.send(number)
+        await settle()
+    assert client.frames_read == 100
+    assert len(worker.begun) == OUTGOING
+    client.done()
     client.reads.set()
     await task
-    assert sorted(reply.frame_id for reply in client.all_received()) == list(range(1000))
+    replies = client.all_received()
+    assert sorted(reply.frame_id for reply in replies) == list(range(100))
+    assert [reply.frame_id for reply in replies if reply.outcome == "FRAME"] == [*range(OUTGOING), 99]
+
+
+async def test_a_client_that_leaves_too_much_unread_is_cut_off(client: Client, worker: Worker) -> None:
+    client.reads.clear()
+    task = start(client, worker)
+    for number in range(MOST_UNREAD + 10):
+        client.send(number)
+    with pytest.raises(LimitError, match="wait for the client to read them"):
+        await task
+
+
+async def test_every_frame_is_answered_and_reading_waits_for_room(client: Client, worker: Worker) -> None:
+    for number in range(100):
+        client.send(number)
+    client.done()
+    task = start(client, worker, options=StreamOptions(DropPolicy.EVERY))
+    await settle()
+    # One in work, as many waiting as may, and one in the reader's hands.
+    assert client.frames_read == READ_AHEAD + 2
+    worker.open(100)
+    await task
+    assert client.all_received() == [Reply(number, number * 10, "FRAME") for number in range(100)]
+
+
+async def test_in_a_full_queue_the_oldest_gives_way(client: Client, worker: Worker) -> None:
+    task = start(client, worker, options=StreamOptions(DropPolicy.QUEUE, queue_length=3))
+    client.send(0)
+    await worker.entered.acquire()
+    for number in range(1, 6):
+        client.send(number)
+    client.done()
+    await settle()
+    assert client.all_received() == [Reply(1, 10, Drop.QUEUE_FULL), Reply(2, 20, Drop.QUEUE_FULL)]
+    worker.open(10)
+    await task
+    assert [reply.frame_id for reply in client.all_received()] == [0, 3, 4, 5]
+
+
+async def test_a_frame_too_old_when_its_turn_comes_is_told_so(
+    client: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("serve.stream.time.perf_counter", lambda: now_s)
+    options = StreamOptions(DropPolicy.QUEUE, max_age_ms=100)
+    worker.open(10)
+    worker.turns = asyncio.Semaphore(0)
+    task = start(client, worker, options=options)
+    # The sender's clock is hours wrong; its first frame took no time, the second 50 ms, the third 101 ms.
+    wrong_us = 5_000_000_000
+    for number, delay_s in enumerate((0.0, 0.05, 0.101)):
+        sent_us = int((now_s - delay_s) * 1e6) + wrong_us
+        client.sent.put_nowait(Frame(number, 0, "frame", sent_us, now_s))
+    client.done()
+    await settle()
+    for _ in range(10):
+        worker.turns.release()
+    await task
+    outcomes = {reply.frame_id: reply.outcome for reply in client.all_received()}
+    assert outcomes == {0: "FRAME", 1: "FRAME", 2: Drop.EXPIRED}
+
+
+async def test_the_age_of_an_answer_counts_from_its_sending(
+    client: Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.stream.time.perf_counter", lambda: 12.0)
+    worker.open(1)
+    client.sent.put_nowait(Frame(0, 0, "frame", 77_000_000, 11.5))
+    client.done()
+    await start(client, worker)
+    (reply,) = client.all_received()
+    assert reply.age_ms == pytest.approx(500)
+
+
+async def test_results_come_in_the_order_of_their_frames_whichever_is_ready_first() -> None:
+    client, gates = Client(), {letter: asyncio.Event() for letter in "abc"}
+
+    class Admitted:
+        async def answer(self, payload: str, /) -> str:
+            await gates[payload].wait()
+            return payload.upper()
+
+        def release(self) -> None:
+            raise AssertionError("every turn was for a frame")
+
+    async def admit() -> Admitted:
+        return Admitted()
+
+    stream = FrameStream(client.frames(), admit, client.receive, asyncio.Event(), StreamOptions(DropPolicy.EVERY))
+    task = asyncio.create_task(stream.run())
+    for number, letter in enumerate("abc"):
+        client.send(number, letter)
+    client.done()
+    for letter in "cb":
+        gates[letter].set()
+        await settle()
+    assert client.all_received() == []
+    gates["a"].set()
+    await task
+    assert [reply.outcome for reply in client.all_received()] == ["A", "B", "C"]
+
+
+async def test_a_result_is_finished_in_order_and_a_failure_there_is_one_frame_s(client: Client, worker: Worker) -> None:
+    async def finish(frame: Frame[str], outcome: str) -> str:
+        if frame.id == 1:
+            raise RuntimeError("/secret/path")
+        return outcome + str(frame.id)
+
+    worker.open(3)
+    for number in range(3):
+        client.send(number)
+    client.done()
+    stream = FrameStream(
+        client.frames(),
+        worker.admit,
+        client.receive,
+        asyncio.Event(),
+        StreamOptions(DropPolicy.EVERY),
+        finish=finish,
+    )
+    await stream.run()
+    failure = Failure(FailureCode.INTERNAL, "the server failed on this frame; its log says why")
+    assert [reply.outcome for reply in client.all_received()] == ["FRAME0", failure, "FRAME2"]
 
 
 async def test_a_stopping_server_answers_what_it_has_and_says_so(client: Client, worker: Worker) -> None:
@@ -227,20 +364,13 @@ async def test_a_stopping_server_answers_what_it_has_and_says_so(client: Client,
     assert client.all_received() == [Reply(0, 0, "IN WORK"), Reply(1, 10, "WAITING")]
 
 
-async def test_a_frame_for_an_idle_worker_does_not_wait() -> None:
-    room: WaitingFrame[str] = WaitingFrame()
-    taking = asyncio.create_task(room.take())
-    await asyncio.sleep(0)
-    frames = [Frame(number, 0, "frame") for number in range(3)]
-    assert [room.put(frame) for frame in frames] == [None, None, frames[1]]
-    assert await taking == frames[0]
-    assert await room.take() == frames[2]
-
-
-async def test_a_closed_room_is_emptied_before_it_says_so() -> None:
-    room: WaitingFrame[str] = WaitingFrame()
+async def test_what_waits_is_handed_out_before_it_is_said_that_no_more_will_come() -> None:
+    waiting: Waiting[str] = Waiting(StreamOptions())
     frame = Frame(0, 0, "last")
-    assert room.put(frame) is None
-    room.close()
-    assert await room.take() == frame
-    assert await room.take() is None
+    notice: Reply[str] | None = await waiting.put(frame)
+    assert notice is None
+    waiting.close()
+    assert await waiting.ready()
+    assert waiting.take() == frame
+    assert not await waiting.ready()
+    assert waiting.take() is None

@@ -11,8 +11,8 @@ from protos.streetmask.v1 import segmentation_pb2 as pb
 from scene.errors import ConfigurationError
 from serve import wire
 from serve.answer import Answer, FoundInstance, MaskRegion, Options, StageTimes
+from serve.exchange import Drop, DropPolicy, Failure, FailureCode, Frame, Reply, StreamOptions
 from serve.frame import EncodedFrame, Encoding
-from serve.stream import Drop, Failure, FailureCode, Frame, Reply
 
 floats = st.floats(0, 1e4, width=32)
 sides = st.integers(0, 4096)
@@ -34,7 +34,11 @@ answers = st.builds(
     st.lists(instances, max_size=4).map(tuple),
     st.builds(StageTimes, *[floats] * 7),
 )
-outcomes = answers | st.builds(Failure, st.sampled_from(FailureCode), st.text()) | st.sampled_from(Drop)
+outcomes = (
+    answers
+    | st.builds(Failure, st.sampled_from(FailureCode), st.text())
+    | st.sampled_from([drop for drop in Drop if drop is not Drop.CONNECTION_LOST])
+)
 replies = st.builds(Reply, st.integers(0, 2**64 - 1), st.integers(-(2**63), 2**63 - 1), outcomes)
 frames = st.builds(
     Frame,
@@ -101,7 +105,7 @@ def test_an_unknown_encoding_waits_to_be_refused_with_its_frame() -> None:
         ([pb.SegmentStreamRequest(frame=pb.Frame())], "configuration: .* but a frame came"),
         (
             [pb.SegmentStreamRequest(configuration=pb.StreamConfiguration(drop_policy=9))],  # type: ignore[arg-type]
-            "configuration.drop_policy: expected DROP_POLICY_NEWEST_WINS or nothing, but 9 came",
+            "drop_policy: expected DROP_POLICY_NEWEST_WINS, DROP_POLICY_EVERY_FRAME, .* or nothing, but 9 came",
         ),
     ],
 )
@@ -113,7 +117,7 @@ async def test_a_wrong_first_message_is_refused(messages: list[pb.SegmentStreamR
 @pytest.mark.parametrize(
     ("second", "came"),
     [
-        (wire.configuration_request(Options()), "a second configuration"),
+        (wire.configuration_request(wire.Configuration(Options(), StreamOptions(), 0)), "a second configuration"),
         (pb.SegmentStreamRequest(), "an empty message"),
     ],
 )
@@ -126,8 +130,26 @@ async def test_only_frames_follow_the_configuration(second: pb.SegmentStreamRequ
 
 
 async def test_the_configuration_of_a_stream_comes_back() -> None:
-    wanted = Options(0.25, 3, False, "tiny")
+    stream = StreamOptions(DropPolicy.QUEUE, 5, 250, -3, True)
+    wanted = wire.Configuration(Options(0.25, 3, False, "tiny", 7), stream, 123)
     assert await wire.read_configuration(several(wire.configuration_request(wanted))) == wanted
+
+
+async def test_a_configuration_that_says_nothing_means_the_defaults() -> None:
+    empty = pb.SegmentStreamRequest(configuration=pb.StreamConfiguration())
+    assert await wire.read_configuration(several(empty)) == wire.Configuration(Options(), StreamOptions(), 0)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "sentence"),
+    [
+        (pb.StreamConfiguration(queue_length=257), "queue_length: expected 1 to 256, but 257 came"),
+        (pb.StreamConfiguration(priority=101), "priority: expected -100 to 100, but 101 came"),
+    ],
+)
+async def test_a_wrong_way_to_treat_frames_is_refused(configuration: pb.StreamConfiguration, sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        await wire.read_configuration(several(pb.SegmentStreamRequest(configuration=configuration)))
 
 
 def test_masks_travel_as_coco_run_lengths_of_their_region() -> None:

@@ -12,7 +12,7 @@ import pytest
 from scene.image import RgbImage
 from scene.instances import Instance
 from serve.answer import Answer, FoundInstance, MaskRegion, StageTimes
-from serve.models import Model
+from serve.model import Model
 from streetmask.video import VideoWriter
 from tests.serve.conftest import RunningServer, running
 from tests.serve.tiny_model import street, write_tiny_model

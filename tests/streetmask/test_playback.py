@@ -13,8 +13,8 @@ import pytest
 
 from scene.image import RgbImage
 from serve.client import Client, Received
+from serve.exchange import Drop, Reply
 from serve.frame import EncodedFrame
-from serve.stream import Drop, Reply
 from streetmask.playback import MOST_FRAMES_LATE, StreamPlan, _at_pace, annotated, stream_source, write_video
 from streetmask.recording import FrameRecord, RecordWriter, Spool, read_records
 from streetmask.sources import Pictures, VideoFile

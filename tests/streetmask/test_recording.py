@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from scene.errors import DataError
 from serve.client import Received
+from serve.exchange import Drop, Failure, FailureCode, Reply
 from serve.frame import EncodedFrame
-from serve.stream import Drop, Failure, FailureCode, Reply
 from streetmask.recording import FrameRecord, RecordWriter, Spool, read_records, record_of
 from tests.streetmask.conftest import answered, found
 

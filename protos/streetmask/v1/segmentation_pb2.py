@@ -24,21 +24,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'protos/streetmask/v1/segmentation.proto\x12\rstreetmask.v1\"e\n\x0eSegmentRequest\x12#\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x14.streetmask.v1.Frame\x12.\n\x07options\x18\x02 \x01(\x0b\x32\x1d.streetmask.v1.SegmentOptions\"o\n\x0fSegmentResponse\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_us\x18\x02 \x01(\x03\x12\x31\n\x0csegmentation\x18\x03 \x01(\x0b\x32\x1b.streetmask.v1.Segmentation\"\x85\x01\n\x14SegmentStreamRequest\x12;\n\rconfiguration\x18\x01 \x01(\x0b\x32\".streetmask.v1.StreamConfigurationH\x00\x12%\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x14.streetmask.v1.FrameH\x00\x42\t\n\x07request\"\xde\x01\n\x15SegmentStreamResponse\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_us\x18\x02 \x01(\x03\x12\x33\n\x0csegmentation\x18\x03 \x01(\x0b\x32\x1b.streetmask.v1.SegmentationH\x00\x12*\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x19.streetmask.v1.FrameErrorH\x00\x12.\n\x07\x64ropped\x18\x05 \x01(\x0b\x32\x1b.streetmask.v1.FrameDroppedH\x00\x42\t\n\x07outcome\"u\n\x13StreamConfiguration\x12.\n\x07options\x18\x01 \x01(\x0b\x32\x1d.streetmask.v1.SegmentOptions\x12.\n\x0b\x64rop_policy\x18\x02 \x01(\x0e\x32\x19.streetmask.v1.DropPolicy\"\xb2\x01\n\x0eSegmentOptions\x12\x1c\n\x0fscore_threshold\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x1a\n\rmax_instances\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1a\n\rinclude_masks\x18\x03 \x01(\x08H\x02\x88\x01\x01\x12\x12\n\nmodel_name\x18\x04 \x01(\tB\x12\n\x10_score_thresholdB\x10\n\x0e_max_instancesB\x10\n\x0e_include_masks\"Q\n\x05\x46rame\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_us\x18\x02 \x01(\x03\x12#\n\x05image\x18\x03 \x01(\x0b\x32\x14.streetmask.v1.Image\"d\n\x05Image\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12.\n\x08\x65ncoding\x18\x02 \x01(\x0e\x32\x1c.streetmask.v1.ImageEncoding\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\"\xc0\x01\n\x0cSegmentation\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\x05\x12\x13\n\x0bimage_width\x18\x03 \x01(\r\x12\x14\n\x0cimage_height\x18\x04 \x01(\r\x12*\n\tinstances\x18\x05 \x03(\x0b\x32\x17.streetmask.v1.Instance\x12.\n\x0bstage_times\x18\x06 \x01(\x0b\x32\x19.streetmask.v1.StageTimes\"\xa8\x01\n\x08Instance\x12\x13\n\x0b\x63lass_index\x18\x01 \x01(\r\x12\x12\n\nclass_name\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x12\n\nmask_score\x18\x04 \x01(\x02\x12\x1f\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x12.streetmask.v1.Box\x12&\n\x04mask\x18\x06 \x01(\x0b\x32\x13.streetmask.v1.MaskH\x00\x88\x01\x01\x42\x07\n\x05_mask\"5\n\x03\x42ox\x12\n\n\x02x1\x18\x01 \x01(\x02\x12\n\n\x02y1\x18\x02 \x01(\x02\x12\n\n\x02x2\x18\x03 \x01(\x02\x12\n\n\x02y2\x18\x04 \x01(\x02\"O\n\x04Mask\x12\t\n\x01x\x18\x01 \x01(\r\x12\t\n\x01y\x18\x02 \x01(\r\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\x12\x12\n\nrle_counts\x18\x05 \x01(\t\"\x90\x01\n\nStageTimes\x12\x10\n\x08queue_ms\x18\x01 \x01(\x02\x12\x11\n\tdecode_ms\x18\x02 \x01(\x02\x12\x12\n\nprepare_ms\x18\x03 \x01(\x02\x12\x12\n\nnetwork_ms\x18\x04 \x01(\x02\x12\x10\n\x08paste_ms\x18\x05 \x01(\x02\x12\x11\n\tencode_ms\x18\x06 \x01(\x02\x12\x10\n\x08total_ms\x18\x07 \x01(\x02\"J\n\nFrameError\x12+\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1d.streetmask.v1.FrameErrorCode\x12\x0f\n\x07message\x18\x02 \x01(\t\">\n\x0c\x46rameDropped\x12.\n\x06reason\x18\x01 \x01(\x0e\x32\x1e.streetmask.v1.FrameDropReason*\x98\x01\n\rImageEncoding\x12\x1e\n\x1aIMAGE_ENCODING_UNSPECIFIED\x10\x00\x12\x17\n\x13IMAGE_ENCODING_JPEG\x10\x01\x12\x16\n\x12IMAGE_ENCODING_PNG\x10\x02\x12\x1a\n\x16IMAGE_ENCODING_RAW_RGB\x10\x03\x12\x1a\n\x16IMAGE_ENCODING_RAW_BGR\x10\x04*F\n\nDropPolicy\x12\x1b\n\x17\x44ROP_POLICY_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44ROP_POLICY_NEWEST_WINS\x10\x01*u\n\x0e\x46rameErrorCode\x12 \n\x1c\x46RAME_ERROR_CODE_UNSPECIFIED\x10\x00\x12\"\n\x1e\x46RAME_ERROR_CODE_INVALID_FRAME\x10\x01\x12\x1d\n\x19\x46RAME_ERROR_CODE_INTERNAL\x10\x02*W\n\x0f\x46rameDropReason\x12!\n\x1d\x46RAME_DROP_REASON_UNSPECIFIED\x10\x00\x12!\n\x1d\x46RAME_DROP_REASON_NEWER_FRAME\x10\x01\x32\xbf\x01\n\x13SegmentationService\x12H\n\x07Segment\x12\x1d.streetmask.v1.SegmentRequest\x1a\x1e.streetmask.v1.SegmentResponse\x12^\n\rSegmentStream\x12#.streetmask.v1.SegmentStreamRequest\x1a$.streetmask.v1.SegmentStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'protos/streetmask/v1/segmentation.proto\x12\rstreetmask.v1\"e\n\x0eSegmentRequest\x12#\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x14.streetmask.v1.Frame\x12.\n\x07options\x18\x02 \x01(\x0b\x32\x1d.streetmask.v1.SegmentOptions\"o\n\x0fSegmentResponse\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_us\x18\x02 \x01(\x03\x12\x31\n\x0csegmentation\x18\x03 \x01(\x0b\x32\x1b.streetmask.v1.Segmentation\"\x85\x01\n\x14SegmentStreamRequest\x12;\n\rconfiguration\x18\x01 \x01(\x0b\x32\".streetmask.v1.StreamConfigurationH\x00\x12%\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x14.streetmask.v1.FrameH\x00\x42\t\n\x07request\"\xee\x01\n\x15SegmentStreamResponse\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_us\x18\x02 \x01(\x03\x12\x33\n\x0csegmentation\x18\x03 \x01(\x0b\x32\x1b.streetmask.v1.SegmentationH\x00\x12*\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x19.streetmask.v1.FrameErrorH\x00\x12.\n\x07\x64ropped\x18\x05 \x01(\x0b\x32\x1b.streetmask.v1.FrameDroppedH\x00\x12\x0e\n\x06\x61ge_ms\x18\x06 \x01(\x02\x42\t\n\x07outcome\"\xd6\x01\n\x13StreamConfiguration\x12.\n\x07options\x18\x01 \x01(\x0b\x32\x1d.streetmask.v1.SegmentOptions\x12.\n\x0b\x64rop_policy\x18\x02 \x01(\x0e\x32\x19.streetmask.v1.DropPolicy\x12\x14\n\x0cqueue_length\x18\x03 \x01(\r\x12\x12\n\nmax_age_ms\x18\x04 \x01(\r\x12\x10\n\x08priority\x18\x05 \x01(\x05\x12\r\n\x05track\x18\x06 \x01(\x08\x12\x14\n\x0csend_time_us\x18\x07 \x01(\x03\"\xc9\x01\n\x0eSegmentOptions\x12\x1c\n\x0fscore_threshold\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x1a\n\rmax_instances\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1a\n\rinclude_masks\x18\x03 \x01(\x08H\x02\x88\x01\x01\x12\x12\n\nmodel_name\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\x05\x42\x12\n\x10_score_thresholdB\x10\n\x0e_max_instancesB\x10\n\x0e_include_masks\"g\n\x05\x46rame\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_us\x18\x02 \x01(\x03\x12#\n\x05image\x18\x03 \x01(\x0b\x32\x14.streetmask.v1.Image\x12\x14\n\x0csend_time_us\x18\x04 \x01(\x03\"d\n\x05Image\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12.\n\x08\x65ncoding\x18\x02 \x01(\x0e\x32\x1c.streetmask.v1.ImageEncoding\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\"\xc0\x01\n\x0cSegmentation\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\x05\x12\x13\n\x0bimage_width\x18\x03 \x01(\r\x12\x14\n\x0cimage_height\x18\x04 \x01(\r\x12*\n\tinstances\x18\x05 \x03(\x0b\x32\x17.streetmask.v1.Instance\x12.\n\x0bstage_times\x18\x06 \x01(\x0b\x32\x19.streetmask.v1.StageTimes\"\xcc\x01\n\x08Instance\x12\x13\n\x0b\x63lass_index\x18\x01 \x01(\r\x12\x12\n\nclass_name\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x02\x12\x12\n\nmask_score\x18\x04 \x01(\x02\x12\x1f\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x12.streetmask.v1.Box\x12&\n\x04mask\x18\x06 \x01(\x0b\x32\x13.streetmask.v1.MaskH\x00\x88\x01\x01\x12\x15\n\x08track_id\x18\x07 \x01(\x04H\x01\x88\x01\x01\x42\x07\n\x05_maskB\x0b\n\t_track_id\"5\n\x03\x42ox\x12\n\n\x02x1\x18\x01 \x01(\x02\x12\n\n\x02y1\x18\x02 \x01(\x02\x12\n\n\x02x2\x18\x03 \x01(\x02\x12\n\n\x02y2\x18\x04 \x01(\x02\"O\n\x04Mask\x12\t\n\x01x\x18\x01 \x01(\r\x12\t\n\x01y\x18\x02 \x01(\r\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\x12\x12\n\nrle_counts\x18\x05 \x01(\t\"\x90\x01\n\nStageTimes\x12\x10\n\x08queue_ms\x18\x01 \x01(\x02\x12\x11\n\tdecode_ms\x18\x02 \x01(\x02\x12\x12\n\nprepare_ms\x18\x03 \x01(\x02\x12\x12\n\nnetwork_ms\x18\x04 \x01(\x02\x12\x10\n\x08paste_ms\x18\x05 \x01(\x02\x12\x11\n\tencode_ms\x18\x06 \x01(\x02\x12\x10\n\x08total_ms\x18\x07 \x01(\x02\"J\n\nFrameError\x12+\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1d.streetmask.v1.FrameErrorCode\x12\x0f\n\x07message\x18\x02 \x01(\t\">\n\x0c\x46rameDropped\x12.\n\x06reason\x18\x01 \x01(\x0e\x32\x1e.streetmask.v1.FrameDropReason*\x98\x01\n\rImageEncoding\x12\x1e\n\x1aIMAGE_ENCODING_UNSPECIFIED\x10\x00\x12\x17\n\x13IMAGE_ENCODING_JPEG\x10\x01\x12\x16\n\x12IMAGE_ENCODING_PNG\x10\x02\x12\x1a\n\x16IMAGE_ENCODING_RAW_RGB\x10\x03\x12\x1a\n\x16IMAGE_ENCODING_RAW_BGR\x10\x04*\x82\x01\n\nDropPolicy\x12\x1b\n\x17\x44ROP_POLICY_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44ROP_POLICY_NEWEST_WINS\x10\x01\x12\x1b\n\x17\x44ROP_POLICY_EVERY_FRAME\x10\x02\x12\x1d\n\x19\x44ROP_POLICY_BOUNDED_QUEUE\x10\x03*u\n\x0e\x46rameErrorCode\x12 \n\x1c\x46RAME_ERROR_CODE_UNSPECIFIED\x10\x00\x12\"\n\x1e\x46RAME_ERROR_CODE_INVALID_FRAME\x10\x01\x12\x1d\n\x19\x46RAME_ERROR_CODE_INTERNAL\x10\x02*\x98\x01\n\x0f\x46rameDropReason\x12!\n\x1d\x46RAME_DROP_REASON_UNSPECIFIED\x10\x00\x12!\n\x1d\x46RAME_DROP_REASON_NEWER_FRAME\x10\x01\x12 \n\x1c\x46RAME_DROP_REASON_QUEUE_FULL\x10\x02\x12\x1d\n\x19\x46RAME_DROP_REASON_EXPIRED\x10\x03\x32\xbf\x01\n\x13SegmentationService\x12H\n\x07Segment\x12\x1d.streetmask.v1.SegmentRequest\x1a\x1e.streetmask.v1.SegmentResponse\x12^\n\rSegmentStream\x12#.streetmask.v1.SegmentStreamRequest\x1a$.streetmask.v1.SegmentStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.streetmask.v1.segmentation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IMAGEENCODING']._serialized_start=1910
-  _globals['_IMAGEENCODING']._serialized_end=2062
-  _globals['_DROPPOLICY']._serialized_start=2064
-  _globals['_DROPPOLICY']._serialized_end=2134
-  _globals['_FRAMEERRORCODE']._serialized_start=2136
-  _globals['_FRAMEERRORCODE']._serialized_end=2253
-  _globals['_FRAMEDROPREASON']._serialized_start=2255
-  _globals['_FRAMEDROPREASON']._serialized_end=2342
+  _globals['_IMAGEENCODING']._serialized_start=2105
+  _globals['_IMAGEENCODING']._serialized_end=2257
+  _globals['_DROPPOLICY']._serialized_start=2260
+  _globals['_DROPPOLICY']._serialized_end=2390
+  _globals['_FRAMEERRORCODE']._serialized_start=2392
+  _globals['_FRAMEERRORCODE']._serialized_end=2509
+  _globals['_FRAMEDROPREASON']._serialized_start=2512
+  _globals['_FRAMEDROPREASON']._serialized_end=2664
   _globals['_SEGMENTREQUEST']._serialized_start=58
   _globals['_SEGMENTREQUEST']._serialized_end=159
   _globals['_SEGMENTRESPONSE']._serialized_start=161
@@ -46,29 +46,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEGMENTSTREAMREQUEST']._serialized_start=275
   _globals['_SEGMENTSTREAMREQUEST']._serialized_end=408
   _globals['_SEGMENTSTREAMRESPONSE']._serialized_start=411
-  _globals['_SEGMENTSTREAMRESPONSE']._serialized_end=633
-  _globals['_STREAMCONFIGURATION']._serialized_start=635
-  _globals['_STREAMCONFIGURATION']._serialized_end=752
-  _globals['_SEGMENTOPTIONS']._serialized_start=755
-  _globals['_SEGMENTOPTIONS']._serialized_end=933
-  _globals['_FRAME']._serialized_start=935
-  _globals['_FRAME']._serialized_end=1016
-  _globals['_IMAGE']._serialized_start=1018
-  _globals['_IMAGE']._serialized_end=1118
-  _globals['_SEGMENTATION']._serialized_start=1121
-  _globals['_SEGMENTATION']._serialized_end=1313
-  _globals['_INSTANCE']._serialized_start=1316
-  _globals['_INSTANCE']._serialized_end=1484
-  _globals['_BOX']._serialized_start=1486
-  _globals['_BOX']._serialized_end=1539
-  _globals['_MASK']._serialized_start=1541
-  _globals['_MASK']._serialized_end=1620
-  _globals['_STAGETIMES']._serialized_start=1623
-  _globals['_STAGETIMES']._serialized_end=1767
-  _globals['_FRAMEERROR']._serialized_start=1769
-  _globals['_FRAMEERROR']._serialized_end=1843
-  _globals['_FRAMEDROPPED']._serialized_start=1845
-  _globals['_FRAMEDROPPED']._serialized_end=1907
-  _globals['_SEGMENTATIONSERVICE']._serialized_start=2345
-  _globals['_SEGMENTATIONSERVICE']._serialized_end=2536
+  _globals['_SEGMENTSTREAMRESPONSE']._serialized_end=649
+  _globals['_STREAMCONFIGURATION']._serialized_start=652
+  _globals['_STREAMCONFIGURATION']._serialized_end=866
+  _globals['_SEGMENTOPTIONS']._serialized_start=869
+  _globals['_SEGMENTOPTIONS']._serialized_end=1070
+  _globals['_FRAME']._serialized_start=1072
+  _globals['_FRAME']._serialized_end=1175
+  _globals['_IMAGE']._serialized_start=1177
+  _globals['_IMAGE']._serialized_end=1277
+  _globals['_SEGMENTATION']._serialized_start=1280
+  _globals['_SEGMENTATION']._serialized_end=1472
+  _globals['_INSTANCE']._serialized_start=1475
+  _globals['_INSTANCE']._serialized_end=1679
+  _globals['_BOX']._serialized_start=1681
+  _globals['_BOX']._serialized_end=1734
+  _globals['_MASK']._serialized_start=1736
+  _globals['_MASK']._serialized_end=1815
+  _globals['_STAGETIMES']._serialized_start=1818
+  _globals['_STAGETIMES']._serialized_end=1962
+  _globals['_FRAMEERROR']._serialized_start=1964
+  _globals['_FRAMEERROR']._serialized_end=2038
+  _globals['_FRAMEDROPPED']._serialized_start=2040
+  _globals['_FRAMEDROPPED']._serialized_end=2102
+  _globals['_SEGMENTATIONSERVICE']._serialized_start=2667
+  _globals['_SEGMENTATIONSERVICE']._serialized_end=2858
 # @@protoc_insertion_point(module_scope)

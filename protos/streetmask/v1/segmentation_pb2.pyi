@@ -61,6 +61,10 @@ class _DropPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DropPolicy
     """The server's default: the newest frame wins."""
     DROP_POLICY_NEWEST_WINS: _DropPolicy.ValueType  # 1
     """One frame waits, and a newer one takes its place."""
+    DROP_POLICY_EVERY_FRAME: _DropPolicy.ValueType  # 2
+    """No frame is dropped for another: while eight of them wait, the server reads no further."""
+    DROP_POLICY_BOUNDED_QUEUE: _DropPolicy.ValueType  # 3
+    """So many frames wait as the configuration says; then the oldest of them gives way to a new one."""
 
 class DropPolicy(_DropPolicy, metaclass=_DropPolicyEnumTypeWrapper):
     """What happens to frames that arrive faster than they are answered."""
@@ -69,6 +73,10 @@ DROP_POLICY_UNSPECIFIED: DropPolicy.ValueType  # 0
 """The server's default: the newest frame wins."""
 DROP_POLICY_NEWEST_WINS: DropPolicy.ValueType  # 1
 """One frame waits, and a newer one takes its place."""
+DROP_POLICY_EVERY_FRAME: DropPolicy.ValueType  # 2
+"""No frame is dropped for another: while eight of them wait, the server reads no further."""
+DROP_POLICY_BOUNDED_QUEUE: DropPolicy.ValueType  # 3
+"""So many frames wait as the configuration says; then the oldest of them gives way to a new one."""
 Global___DropPolicy: _TypeAlias = DropPolicy  # noqa: Y015
 
 class _FrameErrorCode:
@@ -105,6 +113,10 @@ class _FrameDropReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Frame
     """A reason that this version of the contract does not know."""
     FRAME_DROP_REASON_NEWER_FRAME: _FrameDropReason.ValueType  # 1
     """A newer frame took its place while it waited."""
+    FRAME_DROP_REASON_QUEUE_FULL: _FrameDropReason.ValueType  # 2
+    """It was the oldest in a full queue."""
+    FRAME_DROP_REASON_EXPIRED: _FrameDropReason.ValueType  # 3
+    """It was older than the stream allows when its turn came."""
 
 class FrameDropReason(_FrameDropReason, metaclass=_FrameDropReasonEnumTypeWrapper):
     """Why a frame was dropped."""
@@ -113,6 +125,10 @@ FRAME_DROP_REASON_UNSPECIFIED: FrameDropReason.ValueType  # 0
 """A reason that this version of the contract does not know."""
 FRAME_DROP_REASON_NEWER_FRAME: FrameDropReason.ValueType  # 1
 """A newer frame took its place while it waited."""
+FRAME_DROP_REASON_QUEUE_FULL: FrameDropReason.ValueType  # 2
+"""It was the oldest in a full queue."""
+FRAME_DROP_REASON_EXPIRED: FrameDropReason.ValueType  # 3
+"""It was older than the stream allows when its turn came."""
 Global___FrameDropReason: _TypeAlias = FrameDropReason  # noqa: Y015
 
 @_typing.final
@@ -220,10 +236,15 @@ class SegmentStreamResponse(_message.Message):
     SEGMENTATION_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
+    AGE_MS_FIELD_NUMBER: _builtins.int
     frame_id: _builtins.int
     """The id of the frame that this answers."""
     capture_time_us: _builtins.int
     """The capture time that came with the frame, unchanged."""
+    age_ms: _builtins.float
+    """How old the frame was when its answer was ready: milliseconds from its sending, as far as the server can tell. 0 in
+    the notice of a dropped frame.
+    """
     @_builtins.property
     def segmentation(self) -> Global___Segmentation:
         """What was found."""
@@ -244,10 +265,11 @@ class SegmentStreamResponse(_message.Message):
         segmentation: Global___Segmentation | None = ...,
         error: Global___FrameError | None = ...,
         dropped: Global___FrameDropped | None = ...,
+        age_ms: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "error", b"error", "outcome", b"outcome", "segmentation", b"segmentation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time_us", b"capture_time_us", "dropped", b"dropped", "error", b"error", "frame_id", b"frame_id", "outcome", b"outcome", "segmentation", b"segmentation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_ms", b"age_ms", "capture_time_us", b"capture_time_us", "dropped", b"dropped", "error", b"error", "frame_id", b"frame_id", "outcome", b"outcome", "segmentation", b"segmentation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["segmentation", "error", "dropped"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
@@ -263,8 +285,23 @@ class StreamConfiguration(_message.Message):
 
     OPTIONS_FIELD_NUMBER: _builtins.int
     DROP_POLICY_FIELD_NUMBER: _builtins.int
+    QUEUE_LENGTH_FIELD_NUMBER: _builtins.int
+    MAX_AGE_MS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    TRACK_FIELD_NUMBER: _builtins.int
+    SEND_TIME_US_FIELD_NUMBER: _builtins.int
     drop_policy: Global___DropPolicy.ValueType
     """What happens when frames arrive faster than they are answered."""
+    queue_length: _builtins.int
+    """With DROP_POLICY_BOUNDED_QUEUE, how many frames may wait: 1 to 256. 0: 8."""
+    max_age_ms: _builtins.int
+    """A frame that is older than this many milliseconds when its turn comes is dropped. 0: none is too old."""
+    priority: _builtins.int
+    """Streams of a higher priority are served first: -100 to 100."""
+    track: _builtins.bool
+    """Whether objects are followed from frame to frame: instances then have a `track_id`."""
+    send_time_us: _builtins.int
+    """When this message was sent, as in `Frame.send_time_us`."""
     @_builtins.property
     def options(self) -> Global___SegmentOptions:
         """What is wanted for every frame; leave it out for the defaults."""
@@ -274,10 +311,15 @@ class StreamConfiguration(_message.Message):
         *,
         options: Global___SegmentOptions | None = ...,
         drop_policy: Global___DropPolicy.ValueType = ...,
+        queue_length: _builtins.int = ...,
+        max_age_ms: _builtins.int = ...,
+        priority: _builtins.int = ...,
+        track: _builtins.bool = ...,
+        send_time_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drop_policy", b"drop_policy", "options", b"options"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drop_policy", b"drop_policy", "max_age_ms", b"max_age_ms", "options", b"options", "priority", b"priority", "queue_length", b"queue_length", "send_time_us", b"send_time_us", "track", b"track"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -293,6 +335,7 @@ class SegmentOptions(_message.Message):
     MAX_INSTANCES_FIELD_NUMBER: _builtins.int
     INCLUDE_MASKS_FIELD_NUMBER: _builtins.int
     MODEL_NAME_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
     score_threshold: _builtins.float
     """Instances below this class score are left out: [0, 1]. Unset: the model's own threshold for each class."""
     max_instances: _builtins.int
@@ -300,7 +343,9 @@ class SegmentOptions(_message.Message):
     include_masks: _builtins.bool
     """Whether masks are wanted; without them an answer is smaller and comes sooner. Unset: true."""
     model_name: _builtins.str
-    """The model that must answer, by name. Empty: the one that the server has loaded."""
+    """The model that must answer, by name. Empty: the one that the server has loaded, if that is one alone."""
+    model_version: _builtins.int
+    """The version that must answer. 0: the model's current one, whichever that is when a frame's turn comes."""
     def __init__(
         self,
         *,
@@ -308,10 +353,11 @@ class SegmentOptions(_message.Message):
         max_instances: _builtins.int | None = ...,
         include_masks: _builtins.bool | None = ...,
         model_name: _builtins.str = ...,
+        model_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_include_masks", b"_include_masks", "_max_instances", b"_max_instances", "_score_threshold", b"_score_threshold", "include_masks", b"include_masks", "max_instances", b"max_instances", "score_threshold", b"score_threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_include_masks", b"_include_masks", "_max_instances", b"_max_instances", "_score_threshold", b"_score_threshold", "include_masks", b"include_masks", "max_instances", b"max_instances", "model_name", b"model_name", "score_threshold", b"score_threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_include_masks", b"_include_masks", "_max_instances", b"_max_instances", "_score_threshold", b"_score_threshold", "include_masks", b"include_masks", "max_instances", b"max_instances", "model_name", b"model_name", "model_version", b"model_version", "score_threshold", b"score_threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__include_masks: _TypeAlias = _typing.Literal["include_masks"]  # noqa: Y015
     _WhichOneofArgType__include_masks: _TypeAlias = _typing.Literal["_include_masks", b"_include_masks"]  # noqa: Y015
@@ -337,11 +383,17 @@ class Frame(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     CAPTURE_TIME_US_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    SEND_TIME_US_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """The client's number for the frame; in a stream each is greater than the one before. Any value from 0."""
     capture_time_us: _builtins.int
     """When the frame was taken, by the client's clock, in microseconds since 1970-01-01 UTC; 0 when unknown. It is only
     handed back.
+    """
+    send_time_us: _builtins.int
+    """When the frame was sent, in microseconds of any clock of the client's that runs evenly, whatever its zero: the
+    server compares differences only, and takes the least delay that it saw lately for none. 0 when unknown: the
+    frame's age then counts from its arrival.
     """
     @_builtins.property
     def image(self) -> Global___Image:
@@ -353,10 +405,11 @@ class Frame(_message.Message):
         id: _builtins.int = ...,
         capture_time_us: _builtins.int = ...,
         image: Global___Image | None = ...,
+        send_time_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time_us", b"capture_time_us", "id", b"id", "image", b"image"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_time_us", b"capture_time_us", "id", b"id", "image", b"image", "send_time_us", b"send_time_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -454,6 +507,7 @@ class Instance(_message.Message):
     MASK_SCORE_FIELD_NUMBER: _builtins.int
     BOX_FIELD_NUMBER: _builtins.int
     MASK_FIELD_NUMBER: _builtins.int
+    TRACK_ID_FIELD_NUMBER: _builtins.int
     class_index: _builtins.int
     """The class, counted from 0 in the model's list."""
     class_name: _builtins.str
@@ -462,6 +516,10 @@ class Instance(_message.Message):
     """How sure the model is of the class: [0, 1]. Boxes are ranked by it."""
     mask_score: _builtins.float
     """The class score times the mask's expected overlap with the truth: [0, 1]. Masks are ranked by it."""
+    track_id: _builtins.int
+    """The same number in every frame of a stream in which this object is seen, from 1; unset where the stream did not ask
+    for it, or the object was not seen often enough yet to be told from noise.
+    """
     @_builtins.property
     def box(self) -> Global___Box:
         """The box around the object."""
@@ -479,14 +537,20 @@ class Instance(_message.Message):
         mask_score: _builtins.float = ...,
         box: Global___Box | None = ...,
         mask: Global___Mask | None = ...,
+        track_id: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_mask", b"_mask", "box", b"box", "mask", b"mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mask", b"_mask", "_track_id", b"_track_id", "box", b"box", "mask", b"mask", "track_id", b"track_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mask", b"_mask", "box", b"box", "class_index", b"class_index", "class_name", b"class_name", "mask", b"mask", "mask_score", b"mask_score", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mask", b"_mask", "_track_id", b"_track_id", "box", b"box", "class_index", b"class_index", "class_name", b"class_name", "mask", b"mask", "mask_score", b"mask_score", "score", b"score", "track_id", b"track_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__mask: _TypeAlias = _typing.Literal["mask"]  # noqa: Y015
     _WhichOneofArgType__mask: _TypeAlias = _typing.Literal["_mask", b"_mask"]  # noqa: Y015
+    _WhichOneofReturnType__track_id: _TypeAlias = _typing.Literal["track_id"]  # noqa: Y015
+    _WhichOneofArgType__track_id: _TypeAlias = _typing.Literal["_track_id", b"_track_id"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__mask) -> _WhichOneofReturnType__mask | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__track_id) -> _WhichOneofReturnType__track_id | None: ...
 
 Global___Instance: _TypeAlias = Instance  # noqa: Y015
 

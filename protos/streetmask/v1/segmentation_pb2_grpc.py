@@ -30,9 +30,10 @@ class SegmentationServiceStub:
 
     Errors that end a call carry one sentence that names the field, what came and what is allowed:
     INVALID_ARGUMENT for a request that can never be answered, NOT_FOUND for a model that is not loaded, UNAVAILABLE
-    while the server loads or drains, RESOURCE_EXHAUSTED for more calls than it takes or a message over its limit: the
-    raw pixels of a frame of 7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame
-    over the pixel limit alone (4096 x 2160 unless the server was started with another) is one that cannot be used.
+    while the server loads or drains, RESOURCE_EXHAUSTED for more calls or streams than it takes, for memory over its
+    limit, for a client that reads none of what it is sent, or for a message over the limit: the raw pixels of a frame of
+    7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame over the pixel limit alone
+    (4096 x 2160 unless the server was started with another) is one that cannot be used.
     """
 
     def __init__(self, channel):
@@ -58,9 +59,10 @@ class SegmentationServiceServicer:
 
     Errors that end a call carry one sentence that names the field, what came and what is allowed:
     INVALID_ARGUMENT for a request that can never be answered, NOT_FOUND for a model that is not loaded, UNAVAILABLE
-    while the server loads or drains, RESOURCE_EXHAUSTED for more calls than it takes or a message over its limit: the
-    raw pixels of a frame of 7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame
-    over the pixel limit alone (4096 x 2160 unless the server was started with another) is one that cannot be used.
+    while the server loads or drains, RESOURCE_EXHAUSTED for more calls or streams than it takes, for memory over its
+    limit, for a client that reads none of what it is sent, or for a message over the limit: the raw pixels of a frame of
+    7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame over the pixel limit alone
+    (4096 x 2160 unless the server was started with another) is one that cannot be used.
     """
 
     def Segment(self, request, context):
@@ -75,10 +77,12 @@ class SegmentationServiceServicer:
 
         The first message is the configuration, every further one a frame, with ids that grow from frame to frame. Each
         frame is answered exactly once: by a result, by an error that concerns this frame alone, or by the notice that it
-        was dropped. One frame is in work and one may wait; a frame that arrives while another waits takes its place. A
-        frame in work is always answered. When the client closes its side, the waiting frame is still answered; then the
-        server closes its side with OK. Answers come in the order in which they are ready: a notice of a dropped frame may
-        overtake the result of an older one. Read while you write: a client that does not read is, in time, not read from.
+        was dropped, and why. What happens to frames that come faster than they are answered is the stream's own choice
+        (`DropPolicy`). Whose frame is next is decided among all streams: those of the highest priority first, and of one
+        priority the one that was served least recently, so that a fast stream takes nothing from a slow one. A frame in
+        work is always answered. When the client closes its side, the waiting frames are still answered; then the server
+        closes its side with OK. Results come in the order of their frames; a notice of a dropped frame may overtake them.
+        Read while you write: a client that leaves too much unread is cut off with RESOURCE_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,9 +114,10 @@ class SegmentationService:
 
     Errors that end a call carry one sentence that names the field, what came and what is allowed:
     INVALID_ARGUMENT for a request that can never be answered, NOT_FOUND for a model that is not loaded, UNAVAILABLE
-    while the server loads or drains, RESOURCE_EXHAUSTED for more calls than it takes or a message over its limit: the
-    raw pixels of a frame of 7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame
-    over the pixel limit alone (4096 x 2160 unless the server was started with another) is one that cannot be used.
+    while the server loads or drains, RESOURCE_EXHAUSTED for more calls or streams than it takes, for memory over its
+    limit, for a client that reads none of what it is sent, or for a message over the limit: the raw pixels of a frame of
+    7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame over the pixel limit alone
+    (4096 x 2160 unless the server was started with another) is one that cannot be used.
     """
 
     @staticmethod

@@ -31,9 +31,10 @@ class SegmentationServiceStub:
 
     Errors that end a call carry one sentence that names the field, what came and what is allowed:
     INVALID_ARGUMENT for a request that can never be answered, NOT_FOUND for a model that is not loaded, UNAVAILABLE
-    while the server loads or drains, RESOURCE_EXHAUSTED for more calls than it takes or a message over its limit: the
-    raw pixels of a frame of 7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame
-    over the pixel limit alone (4096 x 2160 unless the server was started with another) is one that cannot be used.
+    while the server loads or drains, RESOURCE_EXHAUSTED for more calls or streams than it takes, for memory over its
+    limit, for a client that reads none of what it is sent, or for a message over the limit: the raw pixels of a frame of
+    7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame over the pixel limit alone
+    (4096 x 2160 unless the server was started with another) is one that cannot be used.
     """
 
     @_typing.overload
@@ -47,10 +48,12 @@ class SegmentationServiceStub:
 
     The first message is the configuration, every further one a frame, with ids that grow from frame to frame. Each
     frame is answered exactly once: by a result, by an error that concerns this frame alone, or by the notice that it
-    was dropped. One frame is in work and one may wait; a frame that arrives while another waits takes its place. A
-    frame in work is always answered. When the client closes its side, the waiting frame is still answered; then the
-    server closes its side with OK. Answers come in the order in which they are ready: a notice of a dropped frame may
-    overtake the result of an older one. Read while you write: a client that does not read is, in time, not read from.
+    was dropped, and why. What happens to frames that come faster than they are answered is the stream's own choice
+    (`DropPolicy`). Whose frame is next is decided among all streams: those of the highest priority first, and of one
+    priority the one that was served least recently, so that a fast stream takes nothing from a slow one. A frame in
+    work is always answered. When the client closes its side, the waiting frames are still answered; then the server
+    closes its side with OK. Results come in the order of their frames; a notice of a dropped frame may overtake them.
+    Read while you write: a client that leaves too much unread is cut off with RESOURCE_EXHAUSTED.
     """
 
 @_typing.type_check_only
@@ -59,9 +62,10 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
 
     Errors that end a call carry one sentence that names the field, what came and what is allowed:
     INVALID_ARGUMENT for a request that can never be answered, NOT_FOUND for a model that is not loaded, UNAVAILABLE
-    while the server loads or drains, RESOURCE_EXHAUSTED for more calls than it takes or a message over its limit: the
-    raw pixels of a frame of 7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame
-    over the pixel limit alone (4096 x 2160 unless the server was started with another) is one that cannot be used.
+    while the server loads or drains, RESOURCE_EXHAUSTED for more calls or streams than it takes, for memory over its
+    limit, for a client that reads none of what it is sent, or for a message over the limit: the raw pixels of a frame of
+    7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame over the pixel limit alone
+    (4096 x 2160 unless the server was started with another) is one that cannot be used.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -72,10 +76,12 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
 
     The first message is the configuration, every further one a frame, with ids that grow from frame to frame. Each
     frame is answered exactly once: by a result, by an error that concerns this frame alone, or by the notice that it
-    was dropped. One frame is in work and one may wait; a frame that arrives while another waits takes its place. A
-    frame in work is always answered. When the client closes its side, the waiting frame is still answered; then the
-    server closes its side with OK. Answers come in the order in which they are ready: a notice of a dropped frame may
-    overtake the result of an older one. Read while you write: a client that does not read is, in time, not read from.
+    was dropped, and why. What happens to frames that come faster than they are answered is the stream's own choice
+    (`DropPolicy`). Whose frame is next is decided among all streams: those of the highest priority first, and of one
+    priority the one that was served least recently, so that a fast stream takes nothing from a slow one. A frame in
+    work is always answered. When the client closes its side, the waiting frames are still answered; then the server
+    closes its side with OK. Results come in the order of their frames; a notice of a dropped frame may overtake them.
+    Read while you write: a client that leaves too much unread is cut off with RESOURCE_EXHAUSTED.
     """
 
 class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -83,9 +89,10 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors that end a call carry one sentence that names the field, what came and what is allowed:
     INVALID_ARGUMENT for a request that can never be answered, NOT_FOUND for a model that is not loaded, UNAVAILABLE
-    while the server loads or drains, RESOURCE_EXHAUSTED for more calls than it takes or a message over its limit: the
-    raw pixels of a frame of 7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame
-    over the pixel limit alone (4096 x 2160 unless the server was started with another) is one that cannot be used.
+    while the server loads or drains, RESOURCE_EXHAUSTED for more calls or streams than it takes, for memory over its
+    limit, for a client that reads none of what it is sent, or for a message over the limit: the raw pixels of a frame of
+    7680 x 4320 or of four times the server's pixel limit, whichever is more, and 1 MiB. A frame over the pixel limit alone
+    (4096 x 2160 unless the server was started with another) is one that cannot be used.
     """
 
     @_abc_1.abstractmethod
@@ -106,10 +113,12 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The first message is the configuration, every further one a frame, with ids that grow from frame to frame. Each
         frame is answered exactly once: by a result, by an error that concerns this frame alone, or by the notice that it
-        was dropped. One frame is in work and one may wait; a frame that arrives while another waits takes its place. A
-        frame in work is always answered. When the client closes its side, the waiting frame is still answered; then the
-        server closes its side with OK. Answers come in the order in which they are ready: a notice of a dropped frame may
-        overtake the result of an older one. Read while you write: a client that does not read is, in time, not read from.
+        was dropped, and why. What happens to frames that come faster than they are answered is the stream's own choice
+        (`DropPolicy`). Whose frame is next is decided among all streams: those of the highest priority first, and of one
+        priority the one that was served least recently, so that a fast stream takes nothing from a slow one. A frame in
+        work is always answered. When the client closes its side, the waiting frames are still answered; then the server
+        closes its side with OK. Results come in the order of their frames; a notice of a dropped frame may overtake them.
+        Read while you write: a client that leaves too much unread is cut off with RESOURCE_EXHAUSTED.
         """
 
 def add_SegmentationServiceServicer_to_server(servicer: SegmentationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

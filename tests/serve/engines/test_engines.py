@@ -9,7 +9,7 @@ import serve.engines
 from scene.artifact import Artifact, ModelFile, Precision, Verification
 from scene.errors import ArtifactError, ConfigurationError
 from serve.engines import EngineName, Way, all_ways, ways, why_not_here
-from serve.models import Model
+from serve.model import Model
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from scene.artifact import TensorSpec, tensor_specs
 from scene.errors import ArtifactError
 from serve.engines import Outputs
 from serve.engines.onnx_engine import OnnxEngine
-from serve.models import Model
+from serve.model import Model
 from tests.serve.tiny_model import MASK_HW, NAMES, SIZE_HW, street
 
 SPECS = tensor_specs(SIZE_HW, len(NAMES), MASK_HW)

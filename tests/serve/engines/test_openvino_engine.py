@@ -91,7 +91,7 @@ import sys
 started, told_of = [], ("os.fork", "subprocess.Popen", "socket.connect")
 sys.addaudithook(lambda event, _: started.append(event) if event in told_of else None)
 from pathlib import Path
-from serve.models import Model
+from serve.model import Model
 print(Model.load(Path(sys.argv[1]), engine="openvino").runs_on, started, "openvino_telemetry.main" in sys.modules)
 """
     words = [sys.executable, "-c", code, str(model_folder)]

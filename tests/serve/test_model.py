@@ -15,7 +15,7 @@ from serve.answer import Options
 from serve.engines import Engine, Outputs, Way
 from serve.engines.onnx_engine import OnnxEngine
 from serve.golden import TOLERANCE
-from serve.models import Model
+from serve.model import Model
 from tests.serve.tiny_model import street, write_tiny_model
 
 TWO = street((0, (0, 0, 32, 32)), (2, (64, 32, 96, 64)))
@@ -133,7 +133,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Way]:
         found.append(way)
         return OnnxEngine(folder / way.file.path, artifact.tensors, threads)
 
-    monkeypatch.setattr("serve.models.open_engine", listening)
+    monkeypatch.setattr("serve.model.open_engine", listening)
     return found
 
 
@@ -194,7 +194,7 @@ def test_why_an_engine_fails_is_told_whether_it_is_checked_or_timed(
     def failing(folder: Path, artifact: Artifact, way: Way, threads: int) -> Engine:
         return Failing(OnnxEngine(folder / way.file.path, artifact.tensors, threads), error, first)
 
-    monkeypatch.setattr("serve.models.open_engine", failing)
+    monkeypatch.setattr("serve.model.open_engine", failing)
     with pytest.raises(ArtifactError, match=sentence):
         Model.load(copy, engine="onnxruntime")
 

@@ -1,0 +1,103 @@
+"""Whose frame is next, and when it is worth beginning with it. Knows no images and no gRPC.
+
+A frame that is taken too early grows old while it waits, decoded, for the network; one that is taken too late leaves
+the network idle. So turns are given just in time: when the expected wait for the network is no longer than the
+preparing takes. Among those who wait, the highest priority goes first, and in it whoever was served least recently:
+shares are then max-min fair, and a stream that asks for little gets all of it, however much its neighbour asks for.
+"""
+
+import asyncio
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+_ORDER = itertools.count()
+"""Numbers that grow, one for all pipelines: a stream goes on at another when its model is exchanged."""
+
+
+@dataclass
+class Member:
+    """Who takes turns: a stream for as long as it lives, or a single call.
+
+    ``served`` grows with each turn; a new member stands as if it had just been served, behind all who wait.
+    """
+
+    priority: int = 0
+    served: int = field(default_factory=partial(next, _ORDER), init=False)
+
+
+class Turn:
+    """The right to prepare one frame; given back when the network begins with it, or when nothing comes of it."""
+
+    def __init__(self, give_back: Callable[[], None]) -> None:
+        self._give_back: Callable[[], None] | None = give_back
+
+    def release(self) -> None:
+        """Give it back; a second time does nothing."""
+        give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            give_back()
+
+
+class _Waiter(NamedTuple):
+    member: Member
+    number: int
+    turn: "asyncio.Future[Turn]"
+
+
+class Turns:
+    """Gives at most ``room`` turns at a time, each when ``wait_s`` says that it is time.
+
+    ``wait_s`` tells, for so many turns that are out, in how many seconds one more is worth giving; infinity where only
+    a later ``give`` can tell.
+    """
+
+    def __init__(self, room: int, wait_s: Callable[[int], float]) -> None:
+        self._room = room
+        self._wait_s = wait_s
+        self._waiting: list[_Waiter] = []
+        self._out = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def take(self, member: Member) -> Turn:
+        """Wait for the member's turn."""
+        waiter = _Waiter(member, next(_ORDER), asyncio.get_running_loop().create_future())
+        self._waiting.append(waiter)
+        self.give()
+        try:
+            return await waiter.turn
+        except asyncio.CancelledError:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            elif not waiter.turn.cancelled():
+                waiter.turn.result().release()
+            raise
+
+    def give(self) -> None:
+        """Give what turns can be given now, as something has changed; come again when the next one can."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting and self._out < self._room:
+            wait_s = self._wait_s(self._out)
+            if wait_s > 0:
+                if wait_s < math.inf:
+                    self._timer = asyncio.get_running_loop().call_later(wait_s, self.give)
+                return
+            first = min(self._waiting, key=_place)
+            self._waiting.remove(first)
+            if not first.turn.done():
+                first.member.served = next(_ORDER)
+                self._out += 1
+                first.turn.set_result(Turn(self._given_back))
+
+    def _given_back(self) -> None:
+        self._out -= 1
+        self.give()
+
+
+def _place(waiter: _Waiter) -> tuple[int, int, int]:
+    return -waiter.member.priority, waiter.member.served, waiter.number

@@ -1,0 +1,164 @@
+"""Whose frame is next: told in virtual time, with no clock but the test's."""
+
+import asyncio
+import heapq
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serve.exchange import Frame, Reply, StreamOptions
+from serve.stream import Waiting
+from serve.turns import Member, Turn, Turns
+
+
+def now(_: int) -> float:
+    return 0.0
+
+
+async def test_nobody_waits_where_there_is_room() -> None:
+    turns = Turns(2, now)
+    await turns.take(Member())
+    await turns.take(Member())
+    third = asyncio.create_task(turns.take(Member()))
+    await asyncio.sleep(0)
+    assert not third.done()
+    third.cancel()
+
+
+async def test_a_turn_given_back_goes_to_whoever_was_served_least_recently() -> None:
+    turns = Turns(1, now)
+    first, second = Member(), Member()
+    turn = await turns.take(first)
+    waiting = {
+        "first": asyncio.create_task(turns.take(first)),
+        "second": asyncio.create_task(turns.take(second)),
+    }
+    await asyncio.sleep(0)
+    turn.release()
+    turn.release()  # a second time does nothing
+    await asyncio.sleep(0)
+    assert waiting["second"].done()
+    assert not waiting["first"].done()
+    (await waiting["second"]).release()
+    (await waiting["first"]).release()
+
+
+async def test_the_higher_priority_goes_first_however_often() -> None:
+    turns = Turns(1, now)
+    low, high = Member(), Member(priority=1)
+    turn = await turns.take(high)
+    tasks = [asyncio.create_task(turns.take(low)), asyncio.create_task(turns.take(high))]
+    await asyncio.sleep(0)
+    turn.release()
+    await asyncio.sleep(0)
+    assert [task.done() for task in tasks] == [False, True]
+    (await tasks[1]).release()
+    (await tasks[0]).release()
+
+
+async def test_who_leaves_while_waiting_takes_no_turn_along() -> None:
+    turns = Turns(1, now)
+    turn = await turns.take(Member())
+    gone, stays = (asyncio.create_task(turns.take(Member())) for _ in range(2))
+    await asyncio.sleep(0)
+    gone.cancel()
+    turn.release()
+    assert isinstance(await stays, Turn)
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+
+
+async def test_a_turn_given_to_one_who_is_leaving_goes_on_to_the_next() -> None:
+    turns = Turns(1, now)
+    turn = await turns.take(Member())
+    gone, stays = (asyncio.create_task(turns.take(Member())) for _ in range(2))
+    await asyncio.sleep(0)
+    turn.release()  # to `gone`, who has not woken up yet
+    gone.cancel()
+    assert isinstance(await stays, Turn)
+
+
+async def test_a_turn_comes_when_it_is_time_and_not_before() -> None:
+    waits_s = [math.inf]
+    turns = Turns(1, lambda _: waits_s[0])
+    task = asyncio.create_task(turns.take(Member()))
+    await asyncio.sleep(0)
+    assert not task.done()
+    waits_s[0] = 0.01
+    turns.give()
+    assert not task.done()
+    waits_s[0] = 0.0
+    await task  # by the timer that was set
+
+
+@dataclass
+class Served:
+    answered: int = 0
+    dropped: int = 0
+
+
+async def simulate(rates: list[float], service_s: float, seconds: float, priorities: list[int]) -> list[Served]:
+    """Streams of newest-frame-wins before one engine that takes so long a frame, in virtual time."""
+    turns = Turns(1, now)
+    rooms: list[Waiting[int]] = [Waiting(StreamOptions()) for _ in rates]
+    members = [Member(priority) for priority in priorities]
+    counts = [Served() for _ in rates]
+    wanted: dict[int, asyncio.Task[Turn]] = {}
+    events = [(number / 97, 0, number) for number in range(len(rates))]  # (when, 0 a frame or 1 the engine, stream)
+    heapq.heapify(events)
+    running: Turn | None = None
+    while events[0][0] < seconds:
+        moment_s, kind, stream = heapq.heappop(events)
+        if kind == 1 and running is not None:
+            counts[stream].answered += 1
+            running.release()
+            running = None
+        elif kind == 0:
+            heapq.heappush(events, (moment_s + 1 / rates[stream], 0, stream))
+            notice: Reply[int] | None = await rooms[stream].put(Frame(0, 0, 0))
+            counts[stream].dropped += notice is not None
+            if stream not in wanted:
+                wanted[stream] = asyncio.create_task(turns.take(members[stream]))
+        for _ in range(4):
+            await asyncio.sleep(0)
+        for number, task in [*wanted.items()]:
+            if task.done():
+                running = task.result()
+                del wanted[number]
+                assert rooms[number].take() is not None
+                heapq.heappush(events, (moment_s + service_s, 1, number))
+    for task in wanted.values():
+        task.cancel()
+    return counts
+
+
+async def test_one_stream_at_120_takes_nothing_from_seven_at_10() -> None:
+    counts = await simulate([120.0] + [10.0] * 7, service_s=1 / 125, seconds=20, priorities=[0] * 8)
+    assert [count.dropped for count in counts[1:]] == [0] * 7
+    assert all(count.answered >= 199 for count in counts[1:])
+    assert counts[0].answered >= (125 - 70) * 20 * 0.98  # all that the others leave
+    assert counts[0].dropped > 0
+
+
+async def test_streams_that_ask_for_too_much_get_equal_shares() -> None:
+    counts = await simulate([90.0, 40.0, 200.0, 60.0], service_s=1 / 100, seconds=20, priorities=[0] * 4)
+    assert max(count.answered for count in counts) - min(count.answered for count in counts) <= 2
+
+
+async def test_a_priority_stream_loses_nothing() -> None:
+    counts = await simulate([200.0, 200.0, 30.0], service_s=1 / 50, seconds=20, priorities=[0, 0, 5])
+    assert counts[2].dropped == 0
+    assert counts[2].answered >= 30 * 20 - 1
+
+
+@given(st.lists(st.sampled_from([5.0, 10.0, 20.0, 50.0, 100.0]), min_size=2, max_size=6))
+def test_who_asks_for_less_than_an_equal_share_gets_all_of_it(rates: list[float]) -> None:
+    service_s, seconds = 1 / 110, 5.0
+    counts = asyncio.run(simulate(rates, service_s, seconds, [0] * len(rates)))
+    share = 1 / service_s / len(rates)
+    outcome = Counter(count.dropped > 0 for rate, count in zip(rates, counts, strict=True) if rate < share * 0.9)
+    assert outcome[True] == 0
