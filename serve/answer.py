@@ -103,7 +103,10 @@ class MaskRegion:
 
 @dataclass(frozen=True)
 class FoundInstance:
-    """One object: its class, scores in [0, 1], box in pixels of the frame, and mask unless none was wanted."""
+    """One object: its class, scores in [0, 1], box in pixels of the frame, and mask unless none was wanted.
+
+    ``track_id`` (from 1) is the same for the same object in all frames of a stream that asked for ids, else None.
+    """
 
     class_index: int
     class_name: str
@@ -111,6 +114,7 @@ class FoundInstance:
     mask_score: float
     box_xyxy: tuple[float, float, float, float]
     mask: MaskRegion | None = None
+    track_id: int | None = None
 
 
 @dataclass(frozen=True)
