@@ -47,7 +47,7 @@ bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten min
 		--out runs/bench/accuracy.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 30 --size 1280x720 --seconds 30 --out runs/bench/demo.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 1.5 --sweep --seconds 4 --out runs/bench/serve.json
-	$(BENCH) track $(BENCH_MODEL) --out runs/bench/track.json
+	$(BENCH) track $(BENCH_MODEL) --engine openvino --out runs/bench/track.json
 	$(BENCH) train street-nano --batch 4 --rounds 20 --fed-steps 10 --out runs/bench/train.json
 	$(MAKE) BENCHMARKS.md
 

@@ -22,7 +22,7 @@ def track_parts(run: Document) -> list[str]:
         f"`{settings['folder']}` on {settings['runs_on']}: {settings['clips']} clip(s) of {settings['seconds']:g} s at "
         f"{rate:g} frames a second, {settings['size']}, from seed {settings['seed']}."
     )
-    heads = ["dropped frames", "IDF1, %", "with perfect ids", "MOTA, %", "objects", "switches"]
+    heads = ["dropped frames", "IDF1, %", "with perfect ids", "MOTA, %", "found, %", "objects", "switches"]
     heads += ["switches a minute and object", "fragmentations"]
     rows = [_identity_row(name, clips["all"]) for name, clips in run["identity"].items()]
     whole: dict[str, Any] = next(iter(run["identity"].values()), {})
@@ -35,7 +35,7 @@ def track_parts(run: Document) -> list[str]:
 
 
 def _identity_row(name: str, row: dict[str, Any]) -> list[str]:
-    shares = [_percent(row[key]) for key in ("idf1", "idf1_of_perfect_ids", "mota")]
+    shares = [_percent(row[key]) for key in ("idf1", "idf1_of_perfect_ids", "mota", "recall")]
     counts = [str(row["objects"]), str(row["switches"]), number(row["switches_a_minute"]), str(row["fragmentations"])]
     return [name, *shares, *counts]
 

@@ -27,6 +27,9 @@ LIFE_S = 1.0
 USUAL_INTERVAL_S = 1 / 15
 """Between two frames whose times are not told."""
 
+_LEAST_INTERVAL_S = 1 / 120
+"""Frames whose times lie closer were held up on their way: no object has the speed that they would give it."""
+
 _HEIGHT_PX = 720.0
 """Boxes are scaled to a frame of this height, so that the filter's variances suit a camera of any size."""
 
@@ -78,10 +81,10 @@ class Tracker:
     def update(self, answer: Answer, frame_time_s: float | None = None) -> Answer:
         """The answer to the stream's next frame with ``track_id`` of each instance that was seen before, from 1 on.
 
-        ``frame_time_s`` is when the frame was taken, in seconds of any clock: how far objects have moved is reckoned
-        from the time that passed, so that dropped frames do no harm. A time that is no later than the last frame's
-        counts as one interval more. An instance keeps None until it is found in two frames in a row, and where it lies
-        on a better one of its kind.
+        ``frame_time_s`` is when the frame was taken or sent, in seconds of any clock: how far objects have moved is
+        reckoned from the time that passed, so that dropped frames do no harm. A time that is no later than the last
+        frame's counts as one interval more. An instance keeps None until it is found in two frames in a row, and where
+        it lies on a better one of its kind.
         """
         self._advance(frame_time_s)
         scale = _HEIGHT_PX / answer.image_size_hw[0]
@@ -123,12 +126,12 @@ class Tracker:
         self._interval_s = interval_s
 
     def _passed(self, frame_time_s: float | None) -> float:
-        """Seconds since the last frame."""
+        """Seconds since the last frame, more than 0."""
         usual_s = self._interval_s or USUAL_INTERVAL_S
         if frame_time_s is None or not math.isfinite(frame_time_s):
             return usual_s
         last_s, self._told_s = self._told_s, frame_time_s
-        return usual_s if last_s is None or frame_time_s <= last_s else frame_time_s - last_s
+        return usual_s if last_s is None or frame_time_s <= last_s else max(_LEAST_INTERVAL_S, frame_time_s - last_s)
 
 
 def _stretch(found: "TrackedObject", factor: float) -> None:

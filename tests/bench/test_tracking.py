@@ -182,7 +182,7 @@ def test_the_page_shows_identity_by_drops_and_by_clip_and_flicker_by_size() -> N
     text = page([track_document()])
     assert "## Tracking" in text
     row = next(line for line in text.splitlines() if line.startswith("| none |"))
-    assert [cell.strip() for cell in row.strip("|").split("|")][4:] == ["2", "0", "0.00", "1"]
+    assert [cell.strip() for cell in row.strip("|").split("|")][4:] == ["87.5", "2", "0", "0.00", "1"]
     assert next(line for line in text.splitlines() if line.startswith("| 1 |")) == row.replace("none", "1")
     assert "| small | 5.6 | 5.6 | 18 | 6.2 | 16 | 0.0 | 0.0 | 0.0 |" in text
     assert "| large |  |  | 0 |  | 0 |  |  |  |" in text

@@ -127,6 +127,13 @@ def test_a_time_that_says_nothing_counts_as_one_interval_more(time_s: float | No
     assert ids(tracker.update(answered(car), None if time_s is None else time_s + 0.1)) == [1]
 
 
+def test_frames_that_came_together_give_no_object_the_speed_of_light() -> None:
+    tracker = Tracker()
+    times = [0.0, 0.1, 0.2, 0.3, 0.3 + 1e-9, 0.3 + 2e-9, 0.4, 0.5, 0.6]
+    found = [ids(tracker.update(answered(("car", box(3.0 * number))), at)) for number, at in enumerate(times)]
+    assert found[1:] == [[1]] * 8
+
+
 @pytest.mark.parametrize(("first", "then"), [("car", "truck"), ("train", "bus"), ("person", "rider")])
 def test_an_object_that_is_taken_for_another_of_its_kind_keeps_its_id(first: str, then: str) -> None:
     assert ids(seen_twice((first, box(0))).update(answered((then, box(0))), 0.2)) == [1]
