@@ -18,7 +18,7 @@ MAX_PIXELS = 4096 * 2160
 KEPT_OVER_INPUT = 1.25
 """How many times as large as the network's input a picture that is decoded smaller must stay, on either side.
 
-By measurement (``bench decode``): from there on no AP is lost."""
+By measurement (``bench decode``): so AP stays within 0.2 points; at 0.83 times box AP lost 0.25 on 1280x720."""
 
 _MIN_SIDE, _MAX_SIDE = 16, 8192
 _PNG_END = b"IEND\xaeB`\x82"
