@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 SERVING_VENV ?= .venv-serving
+TRITON_VENV ?= .venv-triton
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c requirements.lock
 DEMO_ARGUMENTS = $(if $(VIDEO),--video "$(VIDEO)")
 
-.PHONY: demo test test-slow test-gpu test-serving bench bench-long bench-decode bench-gpu BENCHMARKS.md check format protos lock clean
+.PHONY: demo test test-slow test-gpu test-serving bench bench-long bench-decode bench-gpu bench-triton BENCHMARKS.md check format protos lock clean
 
 demo: $(SERVING_VENV)/installed  ## stream a clip through the server and write demo/; VIDEO=path for your own
 	$(SERVING_VENV)/bin/streetmask demo $(DEMO_ARGUMENTS)
@@ -72,6 +73,10 @@ bench-gpu: $(VENV)/installed  ## the published networks on an NVIDIA GPU, in bat
 	done; done
 	$(MAKE) BENCHMARKS.md
 
+bench-triton: $(VENV)/installed  ## the server against Triton Inference Server: six minutes, and two to install that
+	$(BENCH) triton $(BENCH_MODEL) --environment $(TRITON_VENV) --out runs/bench/triton.json
+	$(MAKE) BENCHMARKS.md
+
 BENCHMARKS.md:  # of whatever was measured here until now
 	$(BENCH) table $(BENCH_RUNS)
 
@@ -98,7 +103,7 @@ lock:  ## write requirements.lock anew, from the newest versions that the ranges
 	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) $(SERVING_VENV) .venv-lock demo
+	rm -rf $(VENV) $(SERVING_VENV) $(TRITON_VENV) .venv-lock demo
 
 %/python-is-new-enough:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -20,6 +20,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "bench.tracking:track",
         "bench,serve,tracking,client",
     ),
+    ("triton",): Command(
+        "Compare the server with Triton Inference Server.", "bench.triton:triton", "bench,serve,client"
+    ),
     ("accuracy",): Command(
         "Measure box and mask AP through the path that is timed.", "bench.accuracy:accuracy", _EVERYTHING
     ),

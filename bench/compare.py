@@ -9,6 +9,7 @@ import tyro
 
 from bench.report import Document, read_document
 from bench.samples import CONFIDENCE, LEAST, Ratio, ratio, ratio_of_ratios, scaled_ratio
+from bench.triton_table import OURS
 from scene.errors import ConfigurationError, DataError
 
 _CLOCK_ONLY = "by the clock alone"
@@ -110,6 +111,8 @@ def changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
         yield from _track_changes(a, b)
     elif a["kind"] == "decode":
         yield from _decode_changes(a, b)
+    elif a["kind"] == "triton":
+        yield from _triton_changes(a, b, confidence)
     else:
         yield from _accuracy_changes(a, b)
 
@@ -159,6 +162,18 @@ def _serve_changes(a: Document, b: Document, confidence: float) -> Iterator[Chan
         served = [run["throughput"]["samples_served_fps"] for run in (b, a)]
         found = ratio_of_ratios((served[0], bare[0]), (served[1], bare[1]), confidence)
         yield Change("throughput", "against the bare engine", found, better_low=False)
+
+
+def _triton_changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
+    """Throughput against Triton's, which nothing of ours changes."""
+    for clients in _shared(a["saturation"], b["saturation"]):
+        reports = [run["saturation"][clients] for run in (b, a)]
+        for name in _shared(reports[0]["fps"], reports[1]["fps"]):
+            windows = [report.get("samples_fps", {}) for report in reports]
+            pairs = [(_samples(samples, OURS), _samples(samples, name)) for samples in windows]
+            if name != OURS and all(len(values) >= LEAST for pair in pairs for values in pair):
+                found = ratio_of_ratios(pairs[0], pairs[1], confidence)
+                yield Change(f"throughput with {clients} client(s)", f"against {name}", found, better_low=False)
 
 
 def _same_load(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
