@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import filterfalse, product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import tyro
 
 from bench.report import Document, read_document
 from bench.samples import CONFIDENCE, LEAST, Ratio, ratio, ratio_of_ratios, scaled_ratio
-from bench.triton_table import OURS
+from bench.triton_table import is_ours
 from scene.errors import ConfigurationError, DataError
 
 _CLOCK_ONLY = "by the clock alone"
@@ -168,12 +169,14 @@ def _triton_changes(a: Document, b: Document, confidence: float) -> Iterator[Cha
     """Throughput against Triton's, which nothing of ours changes."""
     for clients in _shared(a["saturation"], b["saturation"]):
         reports = [run["saturation"][clients] for run in (b, a)]
-        for name in _shared(reports[0]["fps"], reports[1]["fps"]):
-            windows = [report.get("samples_fps", {}) for report in reports]
-            pairs = [(_samples(samples, OURS), _samples(samples, name)) for samples in windows]
-            if name != OURS and all(len(values) >= LEAST for pair in pairs for values in pair):
-                found = ratio_of_ratios(pairs[0], pairs[1], confidence)
-                yield Change(f"throughput with {clients} client(s)", f"against {name}", found, better_low=False)
+        names = _shared(reports[0]["fps"], reports[1]["fps"])
+        windows = [{name: _samples(report.get("samples_fps", {}), name) for name in names} for report in reports]
+        if min((len(values) for samples in windows for values in samples.values()), default=0) < LEAST:
+            continue
+        for ours, theirs in product(filter(is_ours, names), filterfalse(is_ours, names)):
+            pairs = [(samples[ours], samples[theirs]) for samples in windows]
+            found = ratio_of_ratios(pairs[0], pairs[1], confidence)
+            yield Change(f"{ours} with {clients} client(s)", f"against {theirs}", found, better_low=False)
 
 
 def _same_load(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:

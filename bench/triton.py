@@ -27,7 +27,7 @@ from bench.triton_caller import caller
 from bench.triton_environment import UnavailableError, make_environment
 from bench.triton_server import QueuePolicy, Setup, Work, config_text, triton_process, write_repository
 from bench.triton_subjects import StreetMask, Subject, TritonModel, agreement, cpu_share, require_whole
-from bench.triton_table import OURS
+from bench.triton_table import OURS, is_ours
 from scene.artifact import Precision, read_artifact
 from scene.errors import StreetMaskError, require
 from serve.engines import EngineName, ways
@@ -52,6 +52,8 @@ class TritonArguments:
     """What runs the network in both; the likely fastest that can be trusted without it."""
     precision: Precision | None = None
     """What that computes in; the likely fastest that can be trusted without it."""
+    lanes: tuple[int, ...] = (1, 2)
+    """Lanes of `streetmask serve`, which share the threads: a server of ours for each number."""
     serve_options: str = ""
     """Further options of `streetmask serve`, as one word."""
     clients: tuple[int, ...] = (1, 2, 4)
@@ -62,7 +64,7 @@ class TritonArguments:
     """Streams of each overload."""
     overload: float = 1.5
     """Offered frames, as a multiple of what a server can take: of its own throughput, and of the highest of all."""
-    seconds: float = 6.0
+    seconds: float = 5.0
     """Length of each overload."""
     frames: str | None = None
     """Video or folder of pictures to send; generated streets without it."""
@@ -77,6 +79,7 @@ class TritonArguments:
 
     def __post_init__(self) -> None:
         require("clients", bool(self.clients) and all(1 <= n <= 64 for n in self.clients), "1 to 64", self.clients)
+        require("lanes", bool(self.lanes) and all(1 <= n <= 64 for n in self.lanes), "1 to 64", self.lanes)
         require("windows", 1 <= self.windows <= 1000, "1 to 1000", self.windows)
         require("streams", 1 <= self.streams <= 64, "1 to 64", self.streams)
         require("overload", 0 < self.overload <= 20, "more than 0 and at most 20", self.overload)
@@ -182,11 +185,14 @@ def triton(arguments: TritonArguments) -> int:
 
 
 def saturation_report(samples: dict[str, list[float]]) -> dict[str, Any]:
-    """The medians of the windows, and how many times each of Triton's StreetMask's frames a second are."""
+    """The medians of the windows, and how many times each of Triton's the frames a second of ours are."""
     ratios = {
-        name: asdict(paired_ratio(samples[OURS], values))
-        for name, values in samples.items()
-        if name != OURS and len(values) >= LEAST
+        ours: {
+            name: asdict(paired_ratio(samples[ours], values))
+            for name, values in samples.items()
+            if not is_ours(name) and len(values) >= LEAST
+        }
+        for ours in filter(is_ours, samples)
     }
     return {
         "samples_fps": samples,
@@ -198,43 +204,65 @@ def saturation_report(samples: dict[str, list[float]]) -> dict[str, Any]:
 def saturation_line(clients: int, report: dict[str, Any]) -> str:
     """A comparison in one line for people."""
     rates = ", ".join(f"{name} {fps:.1f}" for name, fps in report["fps"].items())
-    ratios = "".join(f"; {ratio_text(ratio)} of {name}" for name, ratio in report["ours_over"].items())
+    ratios = "".join(
+        f"; {ours} is {ratio_text(ratio)} of {name}"
+        for ours, found in report["ours_over"].items()
+        for name, ratio in found.items()
+    )
     return f"{clients} busy client(s): {rates} fps{ratios}"
 
 
 @contextmanager
 def _compared(arguments: TritonArguments, environment: Path, work: Work) -> Iterator[tuple[Comparison, dict[str, Any]]]:
-    """Both servers and the client of Triton's, once they answer alike; and what is true of the whole run."""
+    """The servers and the client of Triton's, once they answer alike; and what is true of the whole run."""
     pictures = load_frames(arguments.frames, arguments.frame_count, arguments.size)
-    ways_to_run = setups(usable_cpus())
+    shapes = setups(usable_cpus())
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-triton-")))
         stored = store_frames(pictures, folder, arguments.jpeg_quality)
-        frames = [frame for frame in stored_frames(stored) if isinstance(frame, EncodedFrame)]
-        write_repository(folder / "models", ways_to_run, work)
+        write_repository(folder / "models", shapes, work)
         running = stack.enter_context(triton_process(environment, folder / "models"))
         asked = stack.enter_context(caller(environment, running.address, stored))
-        options = ["--engine", work.engine, "--precision", work.precision, *shlex.split(arguments.serve_options)]
-        server = stack.enter_context(server_process(arguments.model, options))
-        connections = max(*arguments.clients, arguments.streams)
-        ours = stack.enter_context(closing(StreetMask(server.address, frames, connections)))
-        alike = _agreements(ours, [TritonModel(setup.name, asked) for setup in ways_to_run])
-        idle = {"triton": cpu_share(running.pid), OURS: cpu_share(server.pid)}
-        facts: dict[str, Any] = {"triton": asked.facts, "idle_cpu_share": idle, "agreement": alike}
-        facts |= {"configurations": {setup.name: config_text(setup, work) for setup in ways_to_run}}
-        facts["settings"] = {"frame_size": [pictures.shape[2], pictures.shape[1]], "runs_on": work.name}
-        queues = [setup for setup in ways_to_run if setup.policy is None]
-        rejecting: dict[str, list[Subject]] = {
-            queue.name: [
-                TritonModel(setup.name, asked)
-                for setup in ways_to_run
-                if setup.policy is not None and setup.instances == queue.instances
-            ]
-            for queue in queues
+        frames = [frame for frame in stored_frames(stored) if isinstance(frame, EncodedFrame)]
+        started = [_ours(stack, arguments, work, lanes, frames) for lanes in dict.fromkeys(arguments.lanes)]
+        models = {setup: TritonModel(setup.name, asked) for setup in shapes}
+        facts: dict[str, Any] = {
+            "triton": asked.facts,
+            "agreement": _agreements([server for server, _ in started], models.values()),
+            "idle_cpu_share": {"triton": cpu_share(running.pid)}
+            | {server.name: cpu_share(pid) for server, pid in started},
+            "configurations": {setup.name: config_text(setup, work) for setup in shapes},
+            "settings": {"frame_size": [pictures.shape[2], pictures.shape[1]], "runs_on": work.name},
         }
-        yield Comparison(arguments, [ours, *(TritonModel(queue.name, asked) for queue in queues)], rejecting), facts
+        queues: list[Subject] = [model for setup, model in models.items() if setup.policy is None]
+        yield Comparison(arguments, [*(server for server, _ in started), *queues], _rejecting(models)), facts
 
 
-def _agreements(ours: StreetMask, models: Iterable[TritonModel]) -> dict[str, dict[str, float]]:
-    expected = ours.answers()
-    return {model.name: asdict(agreement(expected, model.answers())) for model in models}
+def _ours(
+    stack: ExitStack, arguments: TritonArguments, work: Work, lanes: int, frames: list[EncodedFrame]
+) -> tuple[StreetMask, int]:
+    """A server of so many lanes with its clients, which end with the stack; and its process id."""
+    options = ["--engine", work.engine, "--precision", work.precision, "--lanes", str(lanes)]
+    running = stack.enter_context(server_process(arguments.model, [*options, *shlex.split(arguments.serve_options)]))
+    name = f"{OURS}{lanes}x{max(1, usable_cpus() // lanes)}"
+    clients = max(*arguments.clients, arguments.streams)
+    return stack.enter_context(closing(StreetMask(name, running.address, frames, clients))), running.pid
+
+
+def _rejecting(models: dict[Setup, TritonModel]) -> dict[str, list[Subject]]:
+    """By a queue's name, the models that reject and run in as many instances."""
+    return {
+        queue.name: [
+            model for setup, model in models.items() if setup.policy is not None and setup.instances == queue.instances
+        ]
+        for queue in models
+        if queue.policy is None
+    }
+
+
+def _agreements(ours: list[StreetMask], models: Iterable[TritonModel]) -> dict[str, dict[str, float]]:
+    """Of every other server with the first of ours."""
+    expected, *others = [server.answers() for server in ours]
+    names = [server.name for server in ours[1:]]
+    found = dict(zip(names, others, strict=True)) | {model.name: model.answers() for model in models}
+    return {name: asdict(agreement(expected, answers)) for name, answers in found.items()}

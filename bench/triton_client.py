@@ -28,8 +28,8 @@ from scene.errors import DataError, ServerError
 from serve import wire
 from serve.answer import Answer, Options
 from serve.client import IN_FLIGHT, Received
+from serve.exchange import Drop, Failure, FailureCode, Reply, StreamOptions
 from serve.frame import EncodedFrame
-from serve.stream import Drop, Failure, FailureCode, Reply
 
 _PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "openvino", "grpcio", "tritonclient")
 _READY_S = 240.0
@@ -39,7 +39,7 @@ _CONNECTION = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 ]
-_REJECTIONS = {"Exceeds maximum queue size": Drop.UNKNOWN, "Request timeout expired": Drop.UNKNOWN}
+_REJECTIONS = {"Exceeds maximum queue size": Drop.QUEUE_FULL, "Request timeout expired": Drop.EXPIRED}
 """What Triton says of requests that its queue's policy gives up."""
 
 
@@ -61,11 +61,16 @@ class TritonClient:
                     raise
 
     def stream(
-        self, frames: Iterable[EncodedFrame], options: Options | None = None, in_flight: int = IN_FLIGHT
+        self,
+        frames: Iterable[EncodedFrame],
+        options: Options | None = None,
+        in_flight: int = IN_FLIGHT,
+        stream: StreamOptions | None = None,
     ) -> Generator[Received, None, None]:
         """Send frames, numbered from 0, as they come, each as a request of its own, and yield what became of each.
 
-        While ``in_flight`` of them are unanswered no further one is drawn. ``options`` are not Triton's to know.
+        While ``in_flight`` of them are unanswered no further one is drawn. ``options`` and ``stream`` are not
+        Triton's to know: each of its models has its queue's policy.
         """
         outbox = _Outbox(frames, in_flight)
         thread = threading.Thread(target=outbox.send, args=(self._send,), daemon=True)

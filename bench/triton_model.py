@@ -17,9 +17,9 @@ from scene.errors import FrameError
 from serve import wire
 from serve.answer import Options
 from serve.engines import EngineName
+from serve.exchange import Frame
 from serve.frame import EncodedFrame, Encoding
-from serve.models import Model
-from serve.stream import Frame
+from serve.model import Model
 
 
 class TritonPythonModel:

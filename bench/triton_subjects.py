@@ -15,7 +15,6 @@ import psutil
 from bench.load import ANY_IN_FLIGHT, Exchange, LoadPlan, load_report, run_load
 from bench.serving import served_fps
 from bench.triton_caller import Caller
-from bench.triton_table import OURS
 from scene.errors import DataError, ServerError
 from serve.answer import Answer, FoundInstance
 from serve.client import Client
@@ -47,9 +46,8 @@ class Subject(Protocol):
 class StreetMask:
     """Our server, with clients that stay connected."""
 
-    name = OURS
-
-    def __init__(self, address: str, frames: list[EncodedFrame], clients: int) -> None:
+    def __init__(self, name: str, address: str, frames: list[EncodedFrame], clients: int) -> None:
+        self.name = name
         self._clients = [Client(address) for _ in range(clients)]
         self._frames = frames
 

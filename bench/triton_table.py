@@ -5,13 +5,13 @@ from typing import Any
 from bench.markdown import machine, markdown, number
 from bench.report import Document, ratio_text
 
-OURS = "streetmask"
-"""Our server's name among the subjects of a run."""
+OURS = "streetmask-"
+"""How the names of our servers begin among the subjects of a run."""
 
 NOTE = """Triton Inference Server runs the same model file on the same engine in its Python backend, with this clone's
 code for decoding and masks, and answers alike; both servers are asked by gRPC on this machine, one while the other
-idles. *INSTANCESxTHREADS* is how its model runs; *queue* holds whatever comes, *bounded* and *expiring* reject by its
-dynamic batcher's queue policy. Under overload a frame's age counts from when it was due."""
+idles. *1x2* is one instance, or lane, of two threads. Triton's *queue* holds whatever comes, *bounded* and *expiring*
+reject by its dynamic batcher's queue policy. Under overload a frame's age counts from when it was due."""
 
 _LOST = ("failed", "unanswered", "unsent")
 
@@ -32,25 +32,38 @@ def triton_parts(run: Document) -> list[str]:
     return [part for part in parts if part]
 
 
-def best_of_triton(loads: dict[str, Any]) -> dict[str, Any]:
-    """Of the loads that were the same for all: ``ours``; Triton's that answered the ``most`` frames; and its
-    ``youngest``, with the lowest 95th percentile of the age. None where there are none."""
+def is_ours(name: str) -> bool:
+    """Whether a subject is a server of ours."""
+    return name.startswith(OURS)
+
+
+def best_of_each(loads: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of the loads that were the same for all, by side, StreetMask and Triton: which answered ``most`` frames, and
+    whose answers were ``youngest``, by the 95th percentile of the age. A side without an answer is left out."""
     same = [load for load in loads.values() if load["load"] == "same" and load["age_ms"]["count"]]
-    theirs = [load for load in same if load["subject"] != OURS]
+    sides = {
+        "StreetMask": [load for load in same if is_ours(load["subject"])],
+        "Triton": [load for load in same if not is_ours(load["subject"])],
+    }
     return {
-        "ours": next((load for load in same if load["subject"] == OURS), None),
-        "most": max(theirs, key=lambda load: load["answered_fps"], default=None),
-        "youngest": min(theirs, key=lambda load: load["age_ms"]["p95"], default=None),
+        side: {
+            "most": max(found, key=lambda load: load["answered_fps"]),
+            "youngest": min(found, key=lambda load: load["age_ms"]["p95"]),
+        }
+        for side, found in sides.items()
+        if found
     }
 
 
 def _saturation(run: Document) -> str:
-    rows = []
+    rows, ours = [], []
     for clients, report in run["saturation"].items():
+        ours = list(report["ours_over"])
         for name, fps in report["fps"].items():
-            ratio = report["ours_over"].get(name)
-            rows.append([clients, f"`{name}`", number(fps), ratio_text(ratio) if ratio else ""])
-    return markdown(["busy clients", "server", "frames a second", "ours, times it"], rows) if rows else ""
+            ratios = [report["ours_over"][each].get(name) for each in ours]
+            rows.append([clients, f"`{name}`", number(fps), *(ratio_text(found) if found else "" for found in ratios)])
+    heads = ["busy clients", "server", "frames a second", *(f"`{name}` is times it" for name in ours)]
+    return markdown(heads, rows) if rows else ""
 
 
 def _loads(run: Document) -> str:
@@ -67,18 +80,16 @@ def _loads(run: Document) -> str:
 
 
 def _facts(run: Document) -> str:
-    lines = [f"{name}: {_words(load)}" for name, load in _named(best_of_triton(run["loads"])) if load is not None]
+    lines = [
+        f"Under the same load {side} answered most as {_words(best['most'])}, youngest as {_words(best['youngest'])}"
+        for side, best in best_of_each(run["loads"]).items()
+    ]
     alike = run["agreement"].values()
     matched, overlap = (min((each[key] for each in alike), default=0.0) for key in ("matched", "mask_iou"))
     lines.append(f"Answers before timing: {matched:.1%} of instances shared, mean mask IoU {overlap:.4f}")
     idle = ", ".join(f"{name} {share:.1%}" for name, share in run["idle_cpu_share"].items())
     lines.append(f"Left alone, all models loaded, of one CPU: {idle}")
     return "\n".join(f"- {line}." for line in lines)
-
-
-def _named(best: dict[str, Any]) -> list[tuple[str, Any]]:
-    words = {"ours": "Under the same load", "most": "Triton's most frames", "youngest": "Triton's youngest answers"}
-    return [(words[key], load) for key, load in best.items()]
 
 
 def _words(load: dict[str, Any]) -> str:

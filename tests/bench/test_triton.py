@@ -14,7 +14,7 @@ from bench.triton import Comparison, TritonArguments, saturation_report, setups
 from bench.triton_environment import UnavailableError, make_environment, pinned, reason_of
 from bench.triton_server import ROOT, QueuePolicy, Setup, Work, config_text, write_repository
 from bench.triton_subjects import agreement
-from bench.triton_table import best_of_triton
+from bench.triton_table import best_of_each
 from scene.errors import DataError, ServerError
 from scene.image import RgbImage
 from serve.answer import Answer, FoundInstance, MaskRegion, StageTimes
@@ -80,10 +80,10 @@ def test_instances_share_the_cpus(cpus: int, shapes: set[tuple[int, int]]) -> No
 
 
 def test_ratios_need_eight_windows() -> None:
-    few = saturation_report({"streetmask": [20.0] * 7, "queue-1x2": [10.0] * 7})
-    assert few["ours_over"] == {} and few["fps"] == {"streetmask": 20.0, "queue-1x2": 10.0}
-    many = saturation_report({"streetmask": [20.0] * 8, "queue-1x2": [10.0] * 8})
-    assert many["ours_over"]["queue-1x2"] == {"ratio": 2.0, "low": 2.0, "high": 2.0}
+    few = saturation_report({"streetmask-1x2": [20.0] * 7, "queue-1x2": [10.0] * 7})
+    assert few["ours_over"] == {"streetmask-1x2": {}} and few["fps"] == {"streetmask-1x2": 20.0, "queue-1x2": 10.0}
+    many = saturation_report({"streetmask-1x2": [20.0] * 8, "queue-1x2": [10.0] * 8})
+    assert many["ours_over"]["streetmask-1x2"]["queue-1x2"] == {"ratio": 2.0, "low": 2.0, "high": 2.0}
 
 
 def load(subject: str, kind: str, fps: float, p95: float) -> dict[str, Any]:
@@ -117,10 +117,14 @@ class FakeSubject:
 
 def test_each_is_overloaded_by_its_own_capacity_and_by_the_same_load() -> None:
     arguments = TritonArguments(Path("m"), clients=(1, 2), windows=8, streams=2, overload=1.5)
-    ours, queue, bounded = FakeSubject("streetmask", 10), FakeSubject("queue-1x2", 5), FakeSubject("bounded-1x2", 99)
+    ours, queue, bounded = (
+        FakeSubject("streetmask-1x2", 10),
+        FakeSubject("queue-1x2", 5),
+        FakeSubject("bounded-1x2", 99),
+    )
     run = Comparison(arguments, [ours, queue], {"queue-1x2": [bounded]})
     run.run()
-    assert run.found["saturation"]["2"]["fps"] == {"streetmask": 20.0, "queue-1x2": 10.0}
+    assert run.found["saturation"]["2"]["fps"] == {"streetmask-1x2": 20.0, "queue-1x2": 10.0}
     assert ours.rates == [(15.0, 15.0), (15.0, 15.0)]
     assert queue.rates == bounded.rates == [(7.5, 7.5), (15.0, 15.0)]
     assert (run.stopped, run.error, len(run.found["loads"])) == (False, "", 6)
@@ -128,7 +132,7 @@ def test_each_is_overloaded_by_its_own_capacity_and_by_the_same_load() -> None:
 
 def test_a_server_that_stalls_ends_the_run_and_leaves_what_was_measured() -> None:
     arguments = TritonArguments(Path("m"), clients=(2,), windows=1)
-    run = Comparison(arguments, [FakeSubject("streetmask", 10), FakeSubject("queue-1x2", 5, "stalled")], {})
+    run = Comparison(arguments, [FakeSubject("streetmask-1x2", 10), FakeSubject("queue-1x2", 5, "stalled")], {})
     run.run()
     assert run.error == "queue-1x2, 1.5 x its own left frames unanswered; it was given up"
     assert len(run.found["loads"]) == 3
@@ -140,7 +144,7 @@ def test_before_anything_was_measured_an_error_is_raised() -> None:
             raise ServerError("gone")
 
     with pytest.raises(ServerError, match="gone"):
-        Comparison(TritonArguments(Path("m")), [Dead("streetmask", 1)], {}).run()
+        Comparison(TritonArguments(Path("m")), [Dead("streetmask-1x2", 1)], {}).run()
 
 
 def test_the_lock_gives_versions_to_all_but_what_must_differ() -> None:
@@ -189,9 +193,9 @@ def test_where_triton_cannot_be_the_run_says_why_and_ends_well(
 
 
 def triton_document(ours: list[float]) -> dict[str, Any]:
-    saturation = {"2": saturation_report({"streetmask": ours, "queue-1x2": [10.0] * 8})}
+    saturation = {"2": saturation_report({"streetmask-1x2": ours, "queue-1x2": [10.0] * 8})}
     loads = {
-        "streetmask, 30 fps": load("streetmask", "same", 19.0, 40.0),
+        "streetmask-1x2, 30 fps": load("streetmask-1x2", "same", 19.0, 40.0),
         "queue-1x2, 15 fps": load("queue-1x2", "own", 99.0, 1.0),
         "queue-1x2, 30 fps": load("queue-1x2", "same", 18.0, 900.0),
         "bounded-1x2, 30 fps": load("bounded-1x2", "same", 12.0, 70.0),
@@ -205,24 +209,25 @@ def triton_document(ours: list[float]) -> dict[str, Any]:
     return run
 
 
-def test_the_best_of_triton_is_of_the_load_that_was_the_same_for_all() -> None:
-    assert best_of_triton({}) == {"ours": None, "most": None, "youngest": None}
-    best = best_of_triton(triton_document([20.0] * 8)["loads"])
-    assert {key: found["answered_fps"] for key, found in best.items()} == {"ours": 19.0, "most": 18.0, "youngest": 12.0}
+def test_the_best_of_each_side_is_of_the_load_that_was_the_same_for_all() -> None:
+    assert best_of_each({}) == {}
+    best = best_of_each(triton_document([20.0] * 8)["loads"])
+    assert {side: found["most"]["answered_fps"] for side, found in best.items()} == {"StreetMask": 19.0, "Triton": 18.0}
+    assert best["Triton"]["youngest"]["subject"] == "bounded-1x2"
 
 
 def test_the_page_shows_throughput_overload_and_what_is_idle() -> None:
     text = page([triton_document([20.0] * 8)])
     assert "| 2 | `queue-1x2` | 10.0 | 2.000 (2.000 to 2.000) |" in text
     assert "| bounded-1x2, 30 fps | 60.0 | 12.0 | 3 of 12 | 0 | 35.0 | 70.0 | 70.0 | 70.0 |" in text
-    assert "- Triton's youngest answers: `bounded-1x2` 12.0 fps at an age of 70 ms (p95)." in text
+    assert "youngest as `bounded-1x2` 12.0 fps at an age of 70 ms (p95)." in text
     assert "Left alone, all models loaded, of one CPU: triton 1.0%." in text
 
 
 def test_a_server_that_fell_behind_triton_is_a_regression(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask(tmp_path, triton_document([20.0] * 8), triton_document([20.0] * 8)) == 0
     assert ask(tmp_path, triton_document([20.0] * 8), triton_document([15.0] * 8)) == 1
-    assert "worse      throughput with 2 client(s): -25.0 %" in capsys.readouterr().out
+    assert "worse      streetmask-1x2 with 2 client(s): -25.0 %" in capsys.readouterr().out
 
 
 def write_pictures(folder: Path) -> Path:
@@ -245,9 +250,9 @@ def test_a_real_triton_answers_alike_and_is_compared(tmp_path: Path, capsys: pyt
     assert main(words) == 0
     run = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert run["triton"]["triton"] == "2.51.0"
-    assert set(run["agreement"]) == set(run["configurations"])
+    assert set(run["agreement"]) == {*run["configurations"], "streetmask-2x1"}
     assert all(found["matched"] == 1 and found["instances"] == 6 for found in run["agreement"].values())
-    assert len(run["loads"]) == 14
+    assert len(run["loads"]) == 16
     assert all(load["frames"]["answered"] > 0 and not load["errors"] for load in run["loads"].values())
     assert all(set(load["frames"]) <= {"due", "answered", "dropped"} for load in run["loads"].values())
     assert "queue-2x" in page([run])

@@ -16,9 +16,9 @@ from protos.streetmask.v1 import segmentation_pb2 as pb
 from scene.errors import ServerError
 from serve import wire
 from serve.answer import Answer
+from serve.exchange import Drop, Failure
 from serve.frame import EncodedFrame, Encoding
-from serve.models import Model
-from serve.stream import Drop, Failure
+from serve.model import Model
 from tests.bench.triton_fakes import InferenceServerError, Tensor, backend_module, client_module
 from tests.serve.tiny_model import street, write_tiny_model
 
@@ -59,7 +59,7 @@ def test_each_frame_gets_its_own_answer_rejection_or_failure(monkeypatch: pytest
     received = list(client.stream(frames(b"a", REJECTED, b"ccc", EXPIRED, BROKEN), in_flight=5))
     outcomes = {each.reply.frame_id: each.reply.outcome for each in received}
     assert {number: each.model_version for number, each in outcomes.items() if isinstance(each, Answer)} == {0: 1, 2: 3}
-    assert isinstance(outcomes[1], Drop) and isinstance(outcomes[3], Drop)
+    assert (outcomes[1], outcomes[3]) == (Drop.QUEUE_FULL, Drop.EXPIRED)
     assert isinstance(outcomes[4], Failure) and "the model failed" in outcomes[4].message
     assert all(each.latency_ms > 0 for each in received)
 
