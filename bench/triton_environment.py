@@ -91,7 +91,7 @@ def _check_libraries(folder: Path) -> None:
     missing = [line.split()[0] for line in lines if "not found" in line]
     if missing:
         raise UnavailableError(
-            f"Triton's Python backend needs {', '.join(missing)}, which is not installed: install it (libpython3.11)"
+            f"Triton's Python backend needs {', '.join(missing)}: install Python's shared library of that version"
         )
 
 

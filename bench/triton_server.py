@@ -9,8 +9,9 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -122,6 +123,7 @@ def triton_process(environment: Path, repository: Path) -> Iterator[RunningTrito
     ]
     log = repository.parent / "triton.log"
     with (
+        _ended_in_order(),
         log.open("wb") as stream,
         # A session of its own, as Ctrl-C is ours to hear: it would end Triton while it is still asked.
         subprocess.Popen(
@@ -136,6 +138,16 @@ def triton_process(environment: Path, repository: Path) -> Iterator[RunningTrito
             raise
         finally:
             _stop(process)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM end this program as an exception does, by which what it started is stopped."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def log_end(log: Path) -> str:
@@ -175,7 +187,7 @@ def _free_port() -> int:
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # its session holds its models' processes and nothing else
+    with suppress(ProcessLookupError):  # its session holds its models' processes, which it may have left, and no other
+        os.killpg(process.pid, signal.SIGKILL)
