@@ -13,6 +13,7 @@ code for decoding and masks, and answers alike; both servers are asked by gRPC o
 idles. *1x2* is one instance, or lane, of two threads. Triton's *queue* holds whatever comes, *bounded* and *expiring*
 reject by its dynamic batcher's queue policy. Under overload a frame's age counts from when it was due."""
 
+_LEAST_SHARE = 0.5
 _LOST = ("failed", "unanswered", "unsent")
 
 
@@ -39,20 +40,20 @@ def is_ours(name: str) -> bool:
 
 def best_of_each(loads: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Of the loads that were the same for all, by side, StreetMask and Triton: which answered ``most`` frames, and
-    whose answers were ``youngest``, by the 95th percentile of the age. A side without an answer is left out."""
+    whose answers were ``youngest``, by the 95th percentile of the age, of those that answered half as many at least. A
+    side without an answer is left out."""
     same = [load for load in loads.values() if load["load"] == "same" and load["age_ms"]["count"]]
     sides = {
         "StreetMask": [load for load in same if is_ours(load["subject"])],
         "Triton": [load for load in same if not is_ours(load["subject"])],
     }
-    return {
-        side: {
-            "most": max(found, key=lambda load: load["answered_fps"]),
-            "youngest": min(found, key=lambda load: load["age_ms"]["p95"]),
-        }
-        for side, found in sides.items()
-        if found
-    }
+    return {side: _best(found) for side, found in sides.items() if found}
+
+
+def _best(loads: list[dict[str, Any]]) -> dict[str, Any]:
+    most = max(loads, key=lambda load: load["answered_fps"])
+    busy = [load for load in loads if load["answered_fps"] >= _LEAST_SHARE * most["answered_fps"]]
+    return {"most": most, "youngest": min(busy, key=lambda load: load["age_ms"]["p95"])}
 
 
 def _saturation(run: Document) -> str:

@@ -199,6 +199,7 @@ def triton_document(ours: list[float]) -> dict[str, Any]:
         "queue-1x2, 15 fps": load("queue-1x2", "own", 99.0, 1.0),
         "queue-1x2, 30 fps": load("queue-1x2", "same", 18.0, 900.0),
         "bounded-1x2, 30 fps": load("bounded-1x2", "same", 12.0, 70.0),
+        "expiring-1x2, 30 fps": load("expiring-1x2", "same", 3.0, 60.0),
     }
     alike = {"queue-1x2": {"matched": 1.0, "mask_iou": 0.99}}
     facts = {"triton": {"triton": "2.51.0"}, "idle_cpu_share": {"triton": 0.01}, "agreement": alike}
