@@ -5,6 +5,7 @@ It is imported within Triton alone, whose ``model.py`` takes the class from here
 
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +16,7 @@ from bench.triton_server import ANSWER, IMAGE
 from scene.artifact import Precision
 from scene.errors import FrameError
 from serve import wire
-from serve.answer import Options
+from serve.answer import Answer, Options, StageClock
 from serve.engines import EngineName
 from serve.exchange import Frame
 from serve.frame import EncodedFrame, Encoding
@@ -42,9 +43,19 @@ class TritonPythonModel:
         data = triton.get_input_tensor_by_name(request, IMAGE).as_numpy().tobytes()
         frame = EncodedFrame(data, Encoding.JPEG)
         try:
-            answer = self._model.segment(frame.decode(), Options())
+            answer = self._answer(frame)
         except FrameError as error:
             return triton.InferenceResponse(error=triton.TritonError(str(error)))
         message = wire.segment_response(Frame(0, 0, frame), answer).SerializeToString()
         tensor = triton.Tensor(ANSWER, np.frombuffer(message, np.uint8)[None])
         return triton.InferenceResponse(output_tensors=[tensor])
+
+    def _answer(self, frame: EncodedFrame) -> Answer:
+        """Step by step as ``serve.pipeline`` goes, on one thread."""
+        model, options, clock = self._model, Options(), StageClock(time.perf_counter())
+        with clock.stage("decode"):
+            image, size_hw = frame.decode_for(model.artifact.size_hw)
+        batch = model.prepare(image, clock)
+        with clock.stage("network"):
+            outputs = model.engine.run(batch, model.least_score(options))
+        return model.finish(outputs, size_hw, options, clock)
