@@ -20,8 +20,8 @@ class Usual:
         self.mean_s += (spent_s - self.mean_s) * _NEWEST
 
     def at_least_s(self) -> float:
-        """Less than it usually takes: a deviation below the mean. 0 before the first."""
-        return max(0.0, self.mean_s - self._deviation_s)
+        """Less than it usually takes: a deviation below the mean, half of it at most. 0 before the first."""
+        return max(self.mean_s / 2, self.mean_s - self._deviation_s)
 
     def at_most_s(self) -> float:
         """More than it usually takes: two deviations above the mean. 0 before the first."""

@@ -26,6 +26,13 @@ def test_what_varies_is_told_with_its_bounds() -> None:
     assert usual.at_most_s() == pytest.approx(1.125 + 0.5)
 
 
+def test_what_varies_without_bounds_is_still_taken_for_half_its_mean() -> None:
+    usual = Usual()
+    for spent_s in (0.001, 1.0, 0.001, 1.0, 0.001):
+        usual.note(spent_s)
+    assert usual.at_least_s() == usual.mean_s / 2 > 0
+
+
 def test_what_has_changed_for_good_is_learnt() -> None:
     usual = Usual()
     usual.note(1.0)
