@@ -32,7 +32,7 @@ CPU_ENGINES = onnxruntime onnxruntime-int8 openvino openvino-bfloat16 openvino-i
 GPU_ENGINES = torch torch-float16 torch-compile torch-compile-float16 onnxruntime-cuda onnxruntime-cuda-float16 \
 	onnxruntime-tensorrt-float16 tensorrt tensorrt-float16 tensorrt-rtx tensorrt-rtx-float16
 BENCH_RUNS = $(wildcard $(addprefix runs/bench/,export.json engine.json jpeg.json published.json tail.json gpu-*.json \
-	accuracy.json serve.json demo.json demo-long.json train.json))
+	accuracy.json serve.json track.json demo.json demo-long.json train.json))
 
 bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten minutes, no GPU
 	$(VENV)/bin/streetmask data synth $(dir $(BENCH_DATA)) --count 100 --seed 900
@@ -47,6 +47,7 @@ bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten min
 		--out runs/bench/accuracy.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 30 --size 1280x720 --seconds 30 --out runs/bench/demo.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 1.5 --sweep --seconds 4 --out runs/bench/serve.json
+	$(BENCH) track $(BENCH_MODEL) --engine openvino --out runs/bench/track.json
 	$(BENCH) train street-nano --batch 4 --rounds 20 --fed-steps 10 --out runs/bench/train.json
 	$(MAKE) BENCHMARKS.md
 
@@ -81,7 +82,7 @@ protos: $(VENV)/installed  ## write the generated protobuf code anew
 
 lock:  ## write requirements.lock anew, from the newest versions that the ranges allow
 	$(PYTHON) -m venv --clear .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check -e '.[serve,client,openvino,tensorrt-rtx,train,export,bench,dev]'
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check -e '.[serve,tracking,client,openvino,tensorrt-rtx,train,export,bench,dev]'
 	head -2 requirements.lock > requirements.lock.new
 	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu//' >> requirements.lock.new
 	mv requirements.lock.new requirements.lock
@@ -96,11 +97,11 @@ clean:
 	@$(PYTHON) -m venv $(@D) && touch $@
 
 $(VENV)/installed: pyproject.toml requirements.lock | $(VENV)/python-is-new-enough
-	$(VENV)/bin/python $(PIP_INSTALL) -e '.[serve,client,openvino,tensorrt-rtx,train,export,bench,dev]'
+	$(VENV)/bin/python $(PIP_INSTALL) -e '.[serve,tracking,client,openvino,tensorrt-rtx,train,export,bench,dev]'
 	@touch $@
 
 $(SERVING_VENV)/installed: pyproject.toml requirements.lock | $(SERVING_VENV)/python-is-new-enough
-	$(SERVING_VENV)/bin/python $(PIP_INSTALL) -e '.[serve,client,openvino]'
+	$(SERVING_VENV)/bin/python $(PIP_INSTALL) -e '.[serve,tracking,client,openvino]'
 	@touch $@
 
 $(SERVING_VENV)/installed-tests: $(SERVING_VENV)/installed

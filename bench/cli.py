@@ -15,6 +15,11 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ),
     ("train",): Command("Time steps of training and the loader that feeds them.", "bench.training:train", _EVERYTHING),
     ("serve",): Command("Load a server with streams.", "bench.serving:serve", "bench,serve,client"),
+    ("track",): Command(
+        "Measure on generated clips whether ids persist and what flickers.",
+        "bench.tracking:track",
+        "bench,serve,tracking,client",
+    ),
     ("accuracy",): Command(
         "Measure box and mask AP through the path that is timed.", "bench.accuracy:accuracy", _EVERYTHING
     ),

@@ -26,7 +26,7 @@ class CompareArguments:
     tolerance: float = 0.02
     """Share by which B may be worse, though its interval says that it is: launches of one program differ, too."""
     ap_tolerance: float = 0.1
-    """Points of AP, of 100, by which B may be worse."""
+    """Points of AP or IDF1, of 100, by which B may be worse."""
 
     def __post_init__(self) -> None:
         for name, value in (("tolerance", self.tolerance), ("ap_tolerance", self.ap_tolerance)):
@@ -36,7 +36,7 @@ class CompareArguments:
 
 @dataclass(frozen=True)
 class Change:
-    """How one figure changed: ``ratio`` is B over A with its interval, or for AP ``points`` is B less A.
+    """How one figure changed: ``ratio`` is B over A with its interval, or for AP and IDF1 ``points`` is B less A.
 
     What is ``judged`` by nothing but the clock depends on the machine's mood, and is shown but never a regression.
     """
@@ -106,6 +106,8 @@ def changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
         yield from _loader_changes(a, b, confidence)
     elif a["kind"] == "serve":
         yield from _serve_changes(a, b, confidence)
+    elif a["kind"] == "track":
+        yield from _track_changes(a, b)
     else:
         yield from _accuracy_changes(a, b)
 
@@ -170,6 +172,14 @@ def _accuracy_changes(a: Document, b: Document) -> Iterator[Change]:
             for kind in ("box", "mask"):
                 points = 100 * ((ours[kind]["ap"] or 0.0) - (theirs[kind]["ap"] or 0.0))
                 yield Change(f"{name} {kind} AP on {data}", how, points=points)
+
+
+def _track_changes(a: Document, b: Document) -> Iterator[Change]:
+    for name in _shared(a["identity"], b["identity"]):
+        same = a["identity"][name].keys() == b["identity"][name].keys()
+        ours, theirs = (run["identity"][name]["all"]["idf1"] or 0.0 for run in (b, a))
+        how = "on the same clips" if same else "ON OTHER CLIPS"
+        yield Change(f"IDF1 with dropped frames: {name}", how, points=100 * (ours - theirs))
 
 
 def _shared(a: dict[str, Any], b: dict[str, Any]) -> list[str]:

@@ -21,10 +21,9 @@ from serve.frame import EncodedFrame
 from serve.model import Model
 from serve.settings import ServerSettings
 from serve.turns import Turn, Turns
+from serve.usual import Usual
 
 Result = TypeVar("Result")
-
-_NEWEST_WEIGHT = 0.2
 
 
 class Wanted(NamedTuple):
@@ -45,7 +44,7 @@ class Pipeline:
         self._batcher: Batcher[Wanted, Outputs] = Batcher(lanes, settings.max_batch, settings.batch_delay_ms / 1000)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._finishers = ThreadPoolExecutor(settings.mask_threads, thread_name_prefix="masks")
-        self._usual_preparing_s = 0.0
+        self._preparing = Usual()
         self.turns = Turns(settings.decode_threads + len(lanes) * settings.max_batch, self._wait_s)
 
     async def answer(self, frame: EncodedFrame, options: Options, turn: Turn) -> Answer:
@@ -54,7 +53,7 @@ class Pipeline:
         try:
             started_s = time.perf_counter()
             size_hw, batch = await self._on(self._decoders, lambda: self._read(frame, clock))
-            self._learn(time.perf_counter() - started_s)
+            self._preparing.note(time.perf_counter() - started_s)
             run = await self._batcher.submit(Wanted(batch, self.model.least_score(options)), turn.release)
         finally:
             turn.release()
@@ -76,11 +75,7 @@ class Pipeline:
 
     def _wait_s(self, preparing: int) -> float:
         """In how many seconds a further frame should be begun, so as to be ready when the network is."""
-        return self._batcher.starts_in_s(preparing) - self._usual_preparing_s
-
-    def _learn(self, preparing_s: float) -> None:
-        weight = _NEWEST_WEIGHT if self._usual_preparing_s else 1.0
-        self._usual_preparing_s += (preparing_s - self._usual_preparing_s) * weight
+        return self._batcher.starts_in_s(preparing) - self._preparing.at_most_s()
 
     async def _on(self, pool: ThreadPoolExecutor, step: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(pool, step)

@@ -15,13 +15,14 @@ from scene.errors import LimitError
 from serve import wire
 from serve.answer import Answer, Options
 from serve.clock import SenderClock
-from serve.exchange import Reply
+from serve.exchange import Frame, Reply
 from serve.frame import EncodedFrame
 from serve.metrics import Metrics
 from serve.models import Models
 from serve.pipeline import Admitted
 from serve.status import ErrorsAsStatus
 from serve.stream import FrameStream
+from serve.tracking import Tracker
 from serve.turns import Member
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -70,6 +71,7 @@ class SegmentationServicer(SegmentationServiceServicer):
         clock.note(configuration.send_time_us, time.perf_counter())
         with self._models.lease(options.model_name, options.model_version):
             pass  # a model that is not there is told now, not with the first frame
+        tracker = await asyncio.to_thread(Tracker) if configuration.stream.track else None
         stream = FrameStream(
             wire.read_frames(messages),
             partial(self._admit, options, Member(configuration.stream.priority)),
@@ -77,6 +79,7 @@ class SegmentationServicer(SegmentationServiceServicer):
             self._stopping,
             configuration.stream,
             clock,
+            None if tracker is None else partial(_tracked, tracker),
             name=str(next(self._numbers)),
         )
         await stream.run()
@@ -87,6 +90,12 @@ class SegmentationServicer(SegmentationServiceServicer):
     async def _send(self, context: Context, reply: Reply[Answer]) -> None:
         self._metrics.count(reply.outcome)
         await context.write(wire.stream_response(reply))
+
+
+async def _tracked(tracker: Tracker, frame: Frame[EncodedFrame], answer: Answer) -> Answer:
+    """Frames are apart by when they were taken, or else sent."""
+    time_us = frame.capture_time_us if frame.capture_time_us > 0 else frame.send_time_us
+    return await asyncio.to_thread(tracker.update, answer, time_us / 1e6 if time_us > 0 else None)
 
 
 class _Admission:
