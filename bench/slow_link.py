@@ -83,17 +83,17 @@ class _Pipe:
 
 
 class SlowLink:
-    """A TCP proxy before a server of this machine, on a thread of its own, in a ``with`` statement.
+    """A TCP proxy before the server at HOST:PORT, on a thread of its own, in a ``with`` statement.
 
     What clients send is held to ``bytes_per_s``. It takes as much as ``buffer_bytes`` ahead of that, as the buffers of
     a modem do, and counts what it holds: that is what grows old on the way. What the server sends passes unhindered.
     """
 
-    def __init__(self, port: int, bytes_per_s: float = math.inf, buffer_bytes: int = 1 << 22) -> None:
+    def __init__(self, server: str, bytes_per_s: float = math.inf, buffer_bytes: int = 1 << 22) -> None:
         self.address = ""
         self.most_held_bytes = 0
         """The most that it has held at a time."""
-        self._port = port
+        self._host, _, self._port = server.rpartition(":")
         self._bytes_per_s = bytes_per_s
         self._buffer_bytes = buffer_bytes
         self._pipes: list[_Pipe] = []
@@ -135,7 +135,7 @@ class SlowLink:
 
     async def _accept(self, near: asyncio.StreamReader, near_out: asyncio.StreamWriter) -> None:
         try:
-            far, far_out = await asyncio.open_connection("127.0.0.1", self._port)
+            far, far_out = await asyncio.open_connection(self._host, self._port)
         except OSError:
             near_out.close()
             return

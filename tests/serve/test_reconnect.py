@@ -35,10 +35,6 @@ def process(model_folder: Path) -> Iterator[ServerProcess]:
         yield server
 
 
-def port_of(address: str) -> int:
-    return int(address.rpartition(":")[2])
-
-
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
@@ -150,7 +146,7 @@ def test_what_was_on_its_way_is_lost_and_said_so(tiny: Model, gated: GatedEngine
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_way_that_falls_silent_is_found_out_and_another_is_taken(process: ServerProcess, kind: Kind) -> None:
     camera = Camera()
-    with SlowLink(port_of(process.address)) as link:
+    with SlowLink(process.address) as link:
         stream = received_by(kind, link.address, camera, keepalive_s=1.0)
         received = until_answered(stream)
         link.freeze()
@@ -164,7 +160,7 @@ def test_a_way_that_falls_silent_is_found_out_and_another_is_taken(process: Serv
 @pytest.mark.parametrize(("kind", "policy"), [("sync", DropPolicy.QUEUE), ("async", DropPolicy.EVERY)])
 def test_a_server_that_does_not_come_back_is_given_up(process: ServerProcess, kind: Kind, policy: DropPolicy) -> None:
     camera = Camera()
-    with SlowLink(port_of(process.address)) as link:
+    with SlowLink(process.address) as link:
         stream = received_by(kind, link.address, camera, StreamOptions(policy), timeout_s=1.0)
         until_answered(stream)
         link.cut()
@@ -178,7 +174,7 @@ def test_a_server_that_does_not_come_back_is_given_up(process: ServerProcess, ki
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stream_that_must_not_reconnect_ends_with_its_connection(process: ServerProcess, kind: Kind) -> None:
     camera = Camera()
-    with SlowLink(port_of(process.address)) as link:
+    with SlowLink(process.address) as link:
         stream = received_by(kind, link.address, camera, reconnect=False)
         until_answered(stream)
         link.cut()
