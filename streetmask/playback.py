@@ -14,7 +14,7 @@ from pathlib import Path
 from scene.image import RgbImage
 from serve.answer import Options
 from serve.client import Client
-from serve.exchange import DropPolicy, StreamOptions
+from serve.exchange import StreamOptions
 from serve.frame import EncodedFrame
 from streetmask.drawing import painter_for
 from streetmask.recording import FrameRecord, RecordWriter, Spool, read_records, record_of
@@ -28,11 +28,16 @@ MOST_FRAMES_LATE = 25
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """How a source is streamed. ``jpeg_quality`` 1 to 100, or 0 for raw pixels."""
+    """How a source is streamed, by default as a live one. ``jpeg_quality`` 1 to 100, or 0 for raw pixels.
+
+    ``paced`` shows a file's frames at its own rate; a live source has its own.
+    """
 
     paced: bool = True
     jpeg_quality: int = 90
     options: Options = field(default_factory=Options)
+    stream: StreamOptions = field(default_factory=StreamOptions)
+    in_flight: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,10 @@ def stream_source(client: Client, source: Source, plan: StreamPlan, results: Pat
     Ctrl-C ends the stream, not the program: what was recorded until then is kept.
     """
     summary = Summary()
-    policy = DropPolicy.NEWEST if plan.paced or source.live else DropPolicy.EVERY
     frames = _Counted(_encoded(source, plan, spool))
     with (
         RecordWriter(results) as writer,
-        closing(client.stream(frames, plan.options, stream=StreamOptions(policy))) as replies,
+        closing(client.stream(frames, plan.options, plan.in_flight, plan.stream)) as replies,
     ):
         try:
             for received in replies:

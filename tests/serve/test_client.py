@@ -139,6 +139,26 @@ def test_the_newest_frame_wins_and_the_client_is_told_by_id(gated_server: Runnin
     assert gated.runs == 2
 
 
+def test_where_any_number_may_be_on_the_way_it_is_the_server_that_drops(
+    gated_server: RunningServer, gated: GatedEngine
+) -> None:
+    def frames() -> Iterator[RgbImage]:
+        yield RED
+        gated.wait_entered()
+        yield from (RED, RED, RED)
+
+    with Client(gated_server.address) as client:
+        received = {}
+        for each in client.stream(frames(), in_flight=1 << 20):
+            received[each.frame_id] = each
+            if len(received) == 2:
+                gated.open(2)
+    assert {number: each.dropped for number, each in received.items()} == {
+        0: None, 1: Drop.NEWER_FRAME, 2: Drop.NEWER_FRAME, 3: None,
+    }  # fmt: skip
+    assert all(each.round_trip_ms > 0 for each in received.values()), "all of them were sent"
+
+
 def test_no_frame_is_drawn_while_the_one_in_flight_is_unanswered(
     gated_server: RunningServer, gated: GatedEngine
 ) -> None:
