@@ -77,7 +77,7 @@ Exchange = Callable[[Iterable[EncodedFrame]], Generator[Received, None, None]]
 class Outcome(NamedTuple):
     """What became of one frame. ``latency_ms`` from its due time until its reply, which was read at ``at_s``;
     ``late_ms`` from its due time until it left the client, which is the generator's own delay or the connection's;
-    ``kind`` "answered", "dropped", "failed", "unanswered", or "unsent" for a frame that was due and could not be sent."""
+    ``kind`` "answered", "dropped", "failed", "unanswered", or "unsent" for one that was due and could not be sent."""
 
     kind: str
     latency_ms: float = 0.0

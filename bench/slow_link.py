@@ -10,7 +10,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-_CHUNK_BYTES = 1024
+_CHUNK_S = 0.01
+_CHUNK_BYTES = (256, 1 << 16)
+"""Passed on at a time: what the link carries in so many seconds, within bounds."""
+
+_BURST_S = 0.02
+"""How far it may make up for a moment in which its thread had no processor."""
 
 
 class _Pipe:
@@ -28,6 +33,8 @@ class _Pipe:
         self._source = source
         self._target = target
         self._bytes_per_s = bytes_per_s
+        least, most = _CHUNK_BYTES
+        self._chunk_bytes = int(min(most, max(least, bytes_per_s * _CHUNK_S)))
         self._buffer_bytes = buffer_bytes
         self._note = note
         self._held: deque[bytes] = deque()
@@ -49,7 +56,7 @@ class _Pipe:
 
     async def _take(self) -> None:
         try:
-            while data := await self._source.read(_CHUNK_BYTES):
+            while data := await self._source.read(self._chunk_bytes):
                 while self._held_bytes >= self._buffer_bytes and not self._ended:
                     self._changed.clear()
                     await self._changed.wait()
@@ -72,7 +79,7 @@ class _Pipe:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            free_s = max(free_s, time.monotonic()) + len(self._held[0]) / self._bytes_per_s
+            free_s = max(free_s, time.monotonic() - _BURST_S) + len(self._held[0]) / self._bytes_per_s
             await asyncio.sleep(max(0.0, free_s - time.monotonic()))
             data = self._held.popleft()
             if not self.frozen:
