@@ -36,11 +36,11 @@ class AsyncClient:
     def __init__(self, address: str, timeout_s: float = 30.0, keepalive_s: float = 10.0) -> None:
         self._connection = Connection(address, timeout_s, keepalive_s)
 
-    async def segment(self, image: Image, options: Options | None = None) -> Answer:
-        """Answer one picture: uint8 [H, W, 3] RGB, the bytes of a JPEG or PNG file, or a frame encoded before."""
+    async def segment(self, image: Image, options: Options | None = None, timeout_s: float | None = None) -> Answer:
+        """As ``Client.segment``; a call whose task is cancelled is cancelled."""
         await self._wait_until_ready()
         request = wire.segment_request(Frame(0, now_us(), encoded(image)), options or Options())
-        call, told = self._connection.begin_segment(request), _Told()
+        call, told = self._connection.begin_segment(request, timeout_s), _Told()
         call.add_done_callback(lambda _: told.tell())
         try:
             await told.until(call.done)

@@ -36,11 +36,14 @@ class Client:
     def __init__(self, address: str, timeout_s: float = 30.0, keepalive_s: float = 10.0) -> None:
         self._connection = Connection(address, timeout_s, keepalive_s)
 
-    def segment(self, image: Image, options: Options | None = None) -> Answer:
-        """Answer one picture: uint8 [H, W, 3] RGB, the bytes of a JPEG or PNG file, or a frame encoded before."""
+    def segment(self, image: Image, options: Options | None = None, timeout_s: float | None = None) -> Answer:
+        """Answer one picture: uint8 [H, W, 3] RGB, the bytes of a JPEG or PNG file, or a frame encoded before.
+
+        ``timeout_s`` is this call's deadline, in place of the client's: the server drops what is not begun by then.
+        """
         self._connection.wait_until_ready()
         request = wire.segment_request(Frame(0, now_us(), encoded(image)), options or Options())
-        return wire.read_segment_response(self._connection.segment(request))
+        return wire.read_segment_response(self._connection.segment(request, timeout_s))
 
     def stream(
         self,

@@ -1,8 +1,8 @@
 """The life of one stream on the client's side: draw, send, receive, connect again.
 
-It runs on threads and serves both clients. gRPC's asynchronous half would spare the threads, but is made for one event
-loop in a process: with a second one it prints ``BlockingIOError`` for events that the other has taken; and where a
-write meets the end of a call it says INTERNAL in place of the server's own reason.
+It runs on threads and serves both clients. gRPC's asynchronous half would spare them, but where a write meets the end
+of a call it says INTERNAL in place of the server's own reason (grpcio 1.85): a server that stopped and one that refused
+the stream would look alike.
 """
 
 import threading

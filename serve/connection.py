@@ -69,17 +69,19 @@ class Connection:
         self._stub = SegmentationServiceStub(self._channel)
         self._health = HealthStub(self._channel)
 
-    def segment(self, request: pb.SegmentRequest) -> pb.SegmentResponse:
-        """The answer to one picture; raises ``ServerError``."""
+    def segment(self, request: pb.SegmentRequest, timeout_s: float | None = None) -> pb.SegmentResponse:
+        """The answer to one picture, within this time or the connection's; raises ``ServerError``."""
         try:
-            return self._stub.Segment(request, timeout=self.timeout_s)
+            return self._stub.Segment(request, timeout=self.timeout_s if timeout_s is None else timeout_s)
         except (grpc.RpcError, ValueError) as error:
             raise self.error_of(error) from error
 
-    def begin_segment(self, request: pb.SegmentRequest) -> "grpc.CallFuture[pb.SegmentResponse]":
+    def begin_segment(
+        self, request: pb.SegmentRequest, timeout_s: float | None = None
+    ) -> "grpc.CallFuture[pb.SegmentResponse]":
         """The same, without waiting for it; the future raises what gRPC raises."""
         try:
-            return self._stub.Segment.future(request, timeout=self.timeout_s)
+            return self._stub.Segment.future(request, timeout=self.timeout_s if timeout_s is None else timeout_s)
         except ValueError as error:
             raise self.error_of(error) from error
 

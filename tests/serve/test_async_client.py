@@ -126,8 +126,10 @@ async def test_what_a_server_refuses_is_one_sentence(client: AsyncClient) -> Non
     huge = Options(model_name="huge")
     with pytest.raises(ServerError, match=r"NOT_FOUND.*'huge' came"):
         await client.segment(RED, huge)
-    with pytest.raises(ServerError, match=r"NOT_FOUND.*'huge' came"):
-        [received async for received in client.stream([RED], huge)]
+    large = [street(size_hw=(720, 1280))] * 5  # still being written when the refusal comes
+    for frames in ([RED], large):
+        with pytest.raises(ServerError, match=r"NOT_FOUND.*'huge' came"):
+            [received async for received in client.stream(frames, huge, stream=EVERY)]
 
 
 async def test_a_closed_client_says_so(client: AsyncClient) -> None:
@@ -143,6 +145,14 @@ async def test_a_call_that_is_cancelled_leaves_the_batch(gated_server: RunningSe
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
+        gated.open(1000)
+        assert len((await client.segment(RED)).instances) == 1
+
+
+async def test_a_call_ends_at_its_own_deadline(gated_server: RunningServer, gated: GatedEngine) -> None:
+    async with AsyncClient(gated_server.address) as client:
+        with pytest.raises(ServerError, match="DEADLINE_EXCEEDED"):
+            await client.segment(RED, timeout_s=0.1)
         gated.open(1000)
         assert len((await client.segment(RED)).instances) == 1
 

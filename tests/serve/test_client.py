@@ -344,3 +344,11 @@ def test_a_closed_client_says_so() -> None:
     for call in (lambda: client.segment(RED), lambda: list(client.stream([RED]))):
         with pytest.raises(ServerError, match="the client was closed"):
             call()
+
+
+def test_a_call_ends_at_its_own_deadline(gated_server: RunningServer, gated: GatedEngine) -> None:
+    with Client(gated_server.address) as client:
+        with pytest.raises(ServerError, match="DEADLINE_EXCEEDED"):
+            client.segment(RED, timeout_s=0.1)
+        gated.open(1000)
+        assert len(client.segment(RED).instances) == 1
