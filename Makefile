@@ -5,7 +5,7 @@ SERVING_VENV ?= .venv-serving
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c requirements.lock
 DEMO_ARGUMENTS = $(if $(VIDEO),--video "$(VIDEO)")
 
-.PHONY: demo test test-slow test-gpu test-serving bench bench-long bench-gpu BENCHMARKS.md check format protos lock clean
+.PHONY: demo test test-slow test-gpu test-serving bench bench-long bench-decode bench-gpu BENCHMARKS.md check format protos lock clean
 
 demo: $(SERVING_VENV)/installed  ## stream a clip through the server and write demo/; VIDEO=path for your own
 	$(SERVING_VENV)/bin/streetmask demo $(DEMO_ARGUMENTS)
@@ -32,7 +32,7 @@ CPU_ENGINES = onnxruntime onnxruntime-int8 openvino openvino-bfloat16 openvino-i
 GPU_ENGINES = torch torch-float16 torch-compile torch-compile-float16 onnxruntime-cuda onnxruntime-cuda-float16 \
 	onnxruntime-tensorrt-float16 tensorrt tensorrt-float16 tensorrt-rtx tensorrt-rtx-float16
 BENCH_RUNS = $(wildcard $(addprefix runs/bench/,export.json engine.json jpeg.json published.json tail.json gpu-*.json \
-	accuracy.json serve.json track.json demo.json demo-long.json train.json))
+	accuracy.json decode.json serve.json faults.json triton.json track.json demo.json demo-long.json train.json))
 
 bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten minutes, no GPU
 	$(VENV)/bin/streetmask data synth $(dir $(BENCH_DATA)) --count 100 --seed 900
@@ -54,6 +54,15 @@ bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten min
 bench-long: $(VENV)/installed  ## every precision of four networks, and 10,000 frames through the server: half an hour
 	$(BENCH) export $(BENCH_MODEL) yolact-resnet50 yolact-plus-resnet50 yolact-plus-base --out runs/bench/export.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 30 --size 1280x720 --seconds 334 --out runs/bench/demo-long.json
+	$(MAKE) BENCHMARKS.md
+
+SCENE_SIZES = 1280x720 1920x1080 2560x1440 3840x2160
+SCENES = $(foreach size,$(SCENE_SIZES),unseen-$(size)=runs/bench/scenes-$(size)/instances.json)
+
+bench-decode: $(VENV)/installed  ## AP and time of JPEGs decoded at reduced scale: twenty minutes
+	for size in $(SCENE_SIZES); do $(VENV)/bin/streetmask data synth runs/bench/scenes-$$size --count 200 --seed 900 \
+		--width $${size%x*} --height $${size#*x} || exit 1; done
+	$(BENCH) decode $(BENCH_MODEL) --data $(SCENES) --out runs/bench/decode.json
 	$(MAKE) BENCHMARKS.md
 
 bench-gpu: $(VENV)/installed  ## the published networks on an NVIDIA GPU, in batches of 1, 4 and 16

@@ -23,6 +23,11 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("accuracy",): Command(
         "Measure box and mask AP through the path that is timed.", "bench.accuracy:accuracy", _EVERYTHING
     ),
+    ("decode",): Command(
+        "Measure what decoding JPEGs at reduced scale costs in AP and saves in time.",
+        "bench.decode:decode",
+        _EVERYTHING,
+    ),
     ("compare",): Command("Tell a change between two runs from noise.", "bench.compare:compare", "bench"),
     ("table",): Command("Write the tables of BENCHMARKS.md from runs.", "bench.table:table", "bench"),
 }

@@ -108,6 +108,8 @@ def changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
         yield from _serve_changes(a, b, confidence)
     elif a["kind"] == "track":
         yield from _track_changes(a, b)
+    elif a["kind"] == "decode":
+        yield from _decode_changes(a, b)
     else:
         yield from _accuracy_changes(a, b)
 
@@ -167,11 +169,25 @@ def _accuracy_changes(a: Document, b: Document) -> Iterator[Change]:
     for name in _shared(a["accuracy"], b["accuracy"]):
         for data in _shared(a["accuracy"][name], b["accuracy"][name]):
             ours, theirs = (run["accuracy"][name][data] for run in (b, a))
-            same = all(ours[key] == theirs[key] for key in ("data_sha256", "images"))
-            how = "on the same pictures" if same else "ON OTHER PICTURES"
-            for kind in ("box", "mask"):
-                points = 100 * ((ours[kind]["ap"] or 0.0) - (theirs[kind]["ap"] or 0.0))
-                yield Change(f"{name} {kind} AP on {data}", how, points=points)
+            yield from _ap_changes(name, data, ours, theirs, _how(ours, theirs))
+
+
+def _decode_changes(a: Document, b: Document) -> Iterator[Change]:
+    for data in _shared(a["decode"], b["decode"]):
+        ours, theirs = (run["decode"][data] for run in (b, a))
+        for way in _shared(theirs["ways"], ours["ways"]):
+            yield from _ap_changes(way, data, ours["ways"][way], theirs["ways"][way], _how(ours, theirs))
+
+
+def _ap_changes(name: str, data: str, ours: dict[str, Any], theirs: dict[str, Any], how: str) -> Iterator[Change]:
+    for kind in ("box", "mask"):
+        points = 100 * ((ours[kind]["ap"] or 0.0) - (theirs[kind]["ap"] or 0.0))
+        yield Change(f"{name} {kind} AP on {data}", how, points=points)
+
+
+def _how(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    same = all(ours[key] == theirs[key] for key in ("data_sha256", "images"))
+    return "on the same pictures" if same else "ON OTHER PICTURES"
 
 
 def _track_changes(a: Document, b: Document) -> Iterator[Change]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from scene.image import Decoded
 from serve.answer import Answer, Options, StageClock
 from serve.batcher import Batcher
 from serve.engines import Engine, Outputs
@@ -40,6 +41,7 @@ class Pipeline:
         settings = settings or ServerSettings()
         self.model = model
         self._max_pixels = settings.max_pixels
+        self._reduced = settings.reduced_decoding
         lanes = [partial(_run, engine) for engine in model.engines]
         self._batcher: Batcher[Wanted, Outputs] = Batcher(lanes, settings.max_batch, settings.batch_delay_ms / 1000)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
@@ -70,9 +72,15 @@ class Pipeline:
 
     def _read(self, frame: EncodedFrame, clock: StageClock) -> tuple[tuple[int, int], NDArray[np.uint8]]:
         with clock.stage("decode"):
-            image = frame.decode(self._max_pixels)
-        height, width = image.shape[:2]
-        return (height, width), self.model.prepare(image, clock)
+            image, size_hw = self._decoded(frame)
+        return size_hw, self.model.prepare(image, clock)
+
+    def _decoded(self, frame: EncodedFrame) -> Decoded:
+        """The picture, smaller where that is sooner done and the network sees as much, and the frame's own size."""
+        if self._reduced:
+            return frame.decode_for(self.model.artifact.size_hw, self._max_pixels)
+        image = frame.decode(self._max_pixels)
+        return Decoded(image, (image.shape[0], image.shape[1]))
 
     def _wait_s(self, preparing: int) -> float:
         """In how many seconds a further frame should be begun, so as to be ready when the network is."""
