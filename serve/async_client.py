@@ -22,7 +22,7 @@ import grpc
 from serve import wire
 from serve.answer import Answer, Options
 from serve.client_stream import ClientStream
-from serve.connection import Connection, Image, encoded, now_us
+from serve.connection import Captured, Connection, Image, encoded, now_us
 from serve.exchange import Frame, StreamOptions
 from serve.outbox import Received
 
@@ -52,7 +52,7 @@ class AsyncClient:
 
     async def stream(
         self,
-        frames: Iterable[Image] | AsyncIterable[Image],
+        frames: Iterable[Image | Captured] | AsyncIterable[Image | Captured],
         options: Options | None = None,
         in_flight: int | None = None,
         stream: StreamOptions | None = None,
@@ -119,7 +119,7 @@ class _Told:
             await self._changed.wait()
 
 
-async def _draw(frames: AsyncIterable[Image], running: ClientStream, told: _Told) -> None:
+async def _draw(frames: AsyncIterable[Image | Captured], running: ClientStream, told: _Told) -> None:
     error: BaseException | None = None
     try:
         source = aiter(frames)

@@ -17,7 +17,7 @@ from typing import Self
 from serve import wire
 from serve.answer import Answer, Options
 from serve.client_stream import ClientStream
-from serve.connection import Connection, Image, encoded, now_us
+from serve.connection import Captured, Connection, Image, encoded, now_us
 from serve.exchange import Frame, StreamOptions
 from serve.outbox import Received
 
@@ -47,7 +47,7 @@ class Client:
 
     def stream(
         self,
-        frames: Iterable[Image],
+        frames: Iterable[Image | Captured],
         options: Options | None = None,
         in_flight: int | None = None,
         stream: StreamOptions | None = None,

@@ -17,7 +17,7 @@ from scene.errors import ServerError
 from serve import wire
 from serve.answer import Options
 from serve.backoff import Backoff
-from serve.connection import Connection, Image, encoded, now_us
+from serve.connection import Captured, Connection, Image, encoded, now_us
 from serve.exchange import Frame, StreamOptions
 from serve.frame import EncodedFrame
 from serve.outbox import Outbox, Received, microseconds
@@ -53,7 +53,7 @@ class ClientStream:
         """Begin to send and receive."""
         threading.Thread(target=self._receive, name="replies", daemon=True).start()
 
-    def draw(self, frames: Iterable[Image]) -> None:
+    def draw(self, frames: Iterable[Image | Captured]) -> None:
         """Draw the frames on a thread of its own, since a camera may keep it waiting, to their end or the stream's."""
         threading.Thread(target=self._draw, args=(frames,), name="frames", daemon=True).start()
 
@@ -77,11 +77,12 @@ class ClientStream:
         with self._changed:
             return self._outbox.ended
 
-    def put(self, image: Image) -> None:
+    def put(self, image: Image | Captured) -> None:
         """The source's next frame."""
-        frame = encoded(image)
+        captured = image if isinstance(image, Captured) else Captured(image, now_us())
+        frame = encoded(captured.image)
         with self._change():
-            self._outbox.put(frame, now_us())
+            self._outbox.put(frame, captured.capture_time_us)
 
     def close_source(self, error: BaseException | None = None) -> None:
         """The source has no more frames, or failed."""
@@ -99,7 +100,7 @@ class ClientStream:
         """Raise what ended it early."""
         self._outbox.check()
 
-    def _draw(self, frames: Iterable[Image]) -> None:
+    def _draw(self, frames: Iterable[Image | Captured]) -> None:
         error: BaseException | None = None
         try:
             source = iter(frames)

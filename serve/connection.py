@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TypeGuard
 
 import grpc
@@ -21,6 +22,17 @@ POLL_S = 0.1
 
 Image = RgbImage | EncodedFrame | bytes
 """A picture, uint8 [H, W, 3] RGB; a frame encoded before; or the bytes of a JPEG or PNG file."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A picture and when it was taken: microseconds, more than 0, of any clock of the source's.
+
+    Objects are followed by these times. A picture without one is taken for taken when it came.
+    """
+
+    image: Image
+    capture_time_us: int
 
 
 def channel_options(keepalive_s: float) -> list[tuple[str, int]]:

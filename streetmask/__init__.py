@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from serve.answer import Answer, FoundInstance, Options
     from serve.async_client import AsyncClient
     from serve.client import Client
+    from serve.connection import Captured
     from serve.exchange import DropPolicy, StreamOptions
     from serve.model import Model
     from serve.outbox import Received
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "AsyncClient",
+    "Captured",
     "Client",
     "DropPolicy",
     "FoundInstance",
@@ -34,6 +36,7 @@ __all__ = [
 _HOMES = {
     "Answer": "serve.answer",
     "AsyncClient": "serve.async_client",
+    "Captured": "serve.connection",
     "Client": "serve.client",
     "DropPolicy": "serve.exchange",
     "FoundInstance": "serve.answer",

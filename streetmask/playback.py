@@ -14,6 +14,7 @@ from pathlib import Path
 from scene.image import RgbImage
 from serve.answer import Options
 from serve.client import Client
+from serve.connection import Captured, now_us
 from serve.exchange import StreamOptions
 from serve.frame import EncodedFrame
 from streetmask.drawing import painter_for
@@ -98,23 +99,25 @@ def write_video(frames: Iterable[AnnotatedFrame], path: Path, rate: Fraction) ->
 class _Counted:
     """Frames, and how many of them were drawn."""
 
-    def __init__(self, frames: Iterable[EncodedFrame]) -> None:
+    def __init__(self, frames: Iterable[Captured]) -> None:
         self._frames = frames
         self.count = 0
 
-    def __iter__(self) -> Iterator[EncodedFrame]:
+    def __iter__(self) -> Iterator[Captured]:
         for frame in self._frames:
             self.count += 1
             yield frame
 
 
-def _encoded(source: Source, plan: StreamPlan, spool: Spool | None) -> Iterator[EncodedFrame]:
+def _encoded(source: Source, plan: StreamPlan, spool: Spool | None) -> Iterator[Captured]:
+    """The frames as they are sent. A file's were taken at its rate, however fast they are shown."""
+    started_us = now_us()
     images = _at_pace(source, source.rate) if plan.paced and not source.live else iter(source)
-    for image in images:
+    for number, image in enumerate(images):
         frame = EncodedFrame.jpeg(image, plan.jpeg_quality) if plan.jpeg_quality else EncodedFrame.raw(image)
         if spool is not None:
             spool.keep(frame if plan.jpeg_quality else EncodedFrame.jpeg(image))
-        yield frame
+        yield Captured(frame, now_us() if source.live else started_us + round(1_000_000 * number / source.rate))
 
 
 def _at_pace(images: Iterable[RgbImage], rate: Fraction) -> Iterator[RgbImage]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from serve.async_client import AsyncClient
 from serve.client import Client
-from serve.connection import Image
+from serve.connection import Captured, Image
 from serve.exchange import StreamOptions
 from serve.outbox import Received
 
@@ -19,7 +19,7 @@ Kind = Literal["sync", "async"]
 def received_by(
     kind: Kind,
     address: str,
-    frames: Iterable[Image],
+    frames: Iterable[Image | Captured],
     stream: StreamOptions | None = None,
     in_flight: int | None = None,
     reconnect: bool = True,

@@ -16,7 +16,7 @@ from scene.errors import ConfigurationError, ServerError
 from scene.image import RgbImage
 from serve.answer import Answer, Options
 from serve.client import Client
-from serve.connection import Connection
+from serve.connection import Captured, Connection
 from serve.exchange import Drop, DropPolicy, Failure, FailureCode, StreamOptions
 from serve.frame import EncodedFrame
 from serve.model import Model
@@ -306,6 +306,13 @@ def test_times_count_from_the_source_and_from_the_sending(gated_server: RunningS
     assert second.latency_ms > second.round_trip_ms > 0, "it waited in the client for the answer to the first"
     for each in (first, second):
         assert each.round_trip_ms >= each.reply.age_ms > 0
+
+
+def test_a_capture_time_comes_back_with_its_frame(client: Client) -> None:
+    frames: list[RgbImage | Captured] = [Captured(RED, 5), RED]
+    told, now = client.stream(frames, stream=StreamOptions(DropPolicy.EVERY))
+    assert told.reply.capture_time_us == 5
+    assert now.reply.capture_time_us > 1 << 50, "the time of day"
 
 
 def test_a_queue_of_the_client_s_keeps_the_newest_few(gated_server: RunningServer, gated: GatedEngine) -> None:

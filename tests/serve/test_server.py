@@ -20,6 +20,7 @@ from scene.image import RgbImage
 from serve import wire
 from serve.answer import Answer, Options
 from serve.client import Client, Received
+from serve.connection import Captured
 from serve.exchange import DropPolicy, Frame, StreamOptions
 from serve.frame import EncodedFrame
 from serve.model import Model
@@ -247,9 +248,10 @@ def test_objects_keep_their_ids_over_the_frames_of_a_stream_that_asks_for_them(c
         street((0, (100 + 4 * number, 64, 228 + 4 * number, 192)), (2, (400, 64, 528, 192)), size_hw=(256, 640))
         for number in range(8)
     ]
+    shown = [Captured(image, 1 + 33_333 * number) for number, image in enumerate(frames)]
     plain = client.stream(frames[:2], stream=StreamOptions(DropPolicy.EVERY))
     assert {found.track_id for each in plain for found in answer_of(each).instances} == {None}
-    followed = list(client.stream(frames, stream=StreamOptions(DropPolicy.EVERY, track=True)))
+    followed = list(client.stream(shown, stream=StreamOptions(DropPolicy.EVERY, track=True)))
     ids: dict[str, set[int | None]] = {}
     for each in followed[1:]:  # an id appears with the second sighting
         for found in answer_of(each).instances:
