@@ -18,9 +18,9 @@ import numpy as np
 from bench.samples import jain, summary, totals
 from scene.errors import StreetMaskError
 from serve.answer import Answer
-from serve.client import Received
 from serve.exchange import Failure
 from serve.frame import EncodedFrame
+from serve.outbox import Received
 
 Arrivals = Literal["constant", "poisson"]
 
@@ -28,7 +28,7 @@ Ending = Literal["whole", "stopped", "stalled"]
 """To the end; by Ctrl-C; or cut off, since frames were still unanswered long after the last one was due."""
 
 ANY_IN_FLIGHT = 1 << 20
-"""Frames that may be unanswered: no bound, for whatever is due is sent."""
+"""Frames that may be unanswered: no bound, for whatever is due is sent, and it is the server that drops."""
 
 
 _HEAD_START_S = 0.2
@@ -76,8 +76,8 @@ Exchange = Callable[[Iterable[EncodedFrame]], Generator[Received, None, None]]
 
 class Outcome(NamedTuple):
     """What became of one frame. ``latency_ms`` from its due time until its reply, which was read at ``at_s``;
-    ``late_ms`` from its due time until it was sent, which is the generator's own delay or the connection's; ``kind``
-    "answered", "dropped", "failed", "unanswered", or "unsent" for a frame that was due and could not be sent."""
+    ``late_ms`` from its due time until it left the client, which is the generator's own delay or the connection's;
+    ``kind`` "answered", "dropped", "failed", "unanswered", or "unsent" for one that was due and could not be sent."""
 
     kind: str
     latency_ms: float = 0.0
@@ -109,7 +109,9 @@ class StreamLog:
     def note(self, received: Received, now_s: float) -> None:
         """Write down a reply that was read now."""
         number, outcome = received.reply.frame_id, received.reply.outcome
-        latency_ms, late_ms = (now_s - self.due_s[number]) * 1000, self._late_ms(number)
+        latency_ms = (now_s - self.due_s[number]) * 1000
+        sent = not math.isnan(received.round_trip_ms)
+        late_ms = max(0.0, latency_ms - received.round_trip_ms) if sent else self._late_ms(number)
         if isinstance(outcome, Answer):
             times = {name.removesuffix("_ms"): value for name, value in outcome.times.__dict__.items()}
             self.outcomes[number] = Outcome("answered", latency_ms, late_ms, now_s, stages_ms=times)

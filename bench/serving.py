@@ -138,7 +138,9 @@ class Bench:
         arguments = self._arguments
         plan = LoadPlan(rates, arguments.seconds, arguments.arrivals, arguments.seed)
         with self._clients(len(rates)) as clients:
-            exchanges: list[Exchange] = [partial(client.stream, in_flight=ANY_IN_FLIGHT) for client in clients]
+            exchanges: list[Exchange] = [
+                partial(client.stream, in_flight=ANY_IN_FLIGHT, reconnect=False) for client in clients
+            ]
             with MemoryWatch(self._pid, arguments.metrics) as memory:
                 logs, ending = run_load(exchanges, self._frames, plan, partial(_close, clients))
         report = load_report(logs) | {"server_memory": memory.report()}
@@ -317,7 +319,7 @@ def _bare_fps(bare: BareLoop, loop: Loop) -> float:
 def _answer_times(client: Client, frames: list[EncodedFrame], ends_s: float) -> list[float]:
     """When answers came, in seconds; drops and failures are none."""
     due = takewhile(lambda _: time.perf_counter() < ends_s, cycle(frames))
-    replies = client.stream(due, stream=StreamOptions(DropPolicy.EVERY), in_flight=_IN_FLIGHT)
+    replies = client.stream(due, None, _IN_FLIGHT, StreamOptions(DropPolicy.EVERY), reconnect=False)
     return [time.perf_counter() for received in replies if isinstance(received.reply.outcome, Answer)]
 
 

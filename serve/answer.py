@@ -129,3 +129,15 @@ class Answer:
     image_size_hw: tuple[int, int]
     instances: tuple[FoundInstance, ...]
     times: StageTimes
+
+    def masks(self) -> NDArray[np.uint8]:
+        """The instances' masks on the frame, made now: uint8 [N, H, W] of 0 and 1.
+
+        Raises ``ConfigurationError`` if the answer was asked for without masks.
+        """
+        masks = np.zeros((len(self.instances), *self.image_size_hw), np.uint8)
+        for mask, instance in zip(masks, self.instances, strict=True):
+            if instance.mask is None:
+                raise ConfigurationError("include_masks", "expected an answer with masks, but it was asked for without")
+            mask[:] = instance.mask.on_frame(self.image_size_hw)
+        return masks

@@ -35,6 +35,7 @@ class Timed(Generic[Result]):
 class _Piece(Generic[Work, Result]):
     work: Work
     begun: Callable[[], None]
+    ended: Callable[[], None]
     future: "asyncio.Future[Timed[Result]]"
     submitted_s: float
 
@@ -43,13 +44,13 @@ class _Piece(Generic[Work, Result]):
         return self.future.get_loop()
 
     def settle(self, outcome: "Timed[Result] | Exception") -> None:
-        """On the event loop: a caller who is gone wants nothing any more."""
-        if self.future.done():
-            return
-        if isinstance(outcome, Exception):
-            self.future.set_exception(outcome)
-        else:
-            self.future.set_result(outcome)
+        """On the event loop: a caller who is gone wants nothing any more, but others may wait for the engine."""
+        if not self.future.done():
+            if isinstance(outcome, Exception):
+                self.future.set_exception(outcome)
+            else:
+                self.future.set_result(outcome)
+        self.ended()
 
 
 class Batcher(Generic[Work, Result]):
@@ -82,13 +83,16 @@ class Batcher(Generic[Work, Result]):
         for thread in self._threads:
             thread.start()
 
-    async def submit(self, work: Work, begun: Callable[[], None] = lambda: None) -> Timed[Result]:
+    async def submit(
+        self, work: Work, begun: Callable[[], None] = lambda: None, ended: Callable[[], None] = lambda: None
+    ) -> Timed[Result]:
         """Wait for the work's result; cancelled while it waits, the work is never run.
 
-        ``begun`` is called on the event loop once an engine has taken it. Raises what the engine raises.
+        ``begun`` is called on the event loop once an engine has taken it, ``ended`` once it is done with it, though
+        whoever wanted the result may be gone by then. Raises what the engine raises.
         """
         loop = asyncio.get_running_loop()
-        piece = _Piece[Work, Result](work, begun, loop.create_future(), self._now_s())
+        piece = _Piece[Work, Result](work, begun, ended, loop.create_future(), self._now_s())
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")

@@ -56,7 +56,8 @@ class Pipeline:
             started_s = time.perf_counter()
             size_hw, batch = await self._on(self._decoders, lambda: self._read(frame, clock))
             self._preparing.note(time.perf_counter() - started_s)
-            run = await self._batcher.submit(Wanted(batch, self.model.least_score(options)), turn.release)
+            wanted = Wanted(batch, self.model.least_score(options))
+            run = await self._batcher.submit(wanted, turn.release, self.turns.give)
         finally:
             turn.release()
             self.turns.give()

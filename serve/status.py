@@ -57,9 +57,14 @@ class ErrorsAsStatus:
             await self._context.abort(code, sentence)
 
 
+def code_of(error: grpc.RpcError) -> grpc.StatusCode:
+    """The code of a failed call."""
+    return error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
+
+
 def error_of(error: grpc.RpcError) -> ServerError:
     """What a failed call means for the one who called."""
-    code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
+    code = code_of(error)
     details = (error.details() if isinstance(error, grpc.Call) else None) or "no reason given"
     if code is grpc.StatusCode.UNAVAILABLE:
         return ServerError(f"the server cannot be reached or is stopping: {details}")

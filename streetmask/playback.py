@@ -14,7 +14,8 @@ from pathlib import Path
 from scene.image import RgbImage
 from serve.answer import Options
 from serve.client import Client
-from serve.exchange import DropPolicy, StreamOptions
+from serve.connection import Captured, now_us
+from serve.exchange import StreamOptions
 from serve.frame import EncodedFrame
 from streetmask.drawing import painter_for
 from streetmask.recording import FrameRecord, RecordWriter, Spool, read_records, record_of
@@ -28,11 +29,16 @@ MOST_FRAMES_LATE = 25
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """How a source is streamed. ``jpeg_quality`` 1 to 100, or 0 for raw pixels."""
+    """How a source is streamed, by default as a live one. ``jpeg_quality`` 1 to 100, or 0 for raw pixels.
+
+    ``paced`` shows a file's frames at its own rate; a live source has its own.
+    """
 
     paced: bool = True
     jpeg_quality: int = 90
     options: Options = field(default_factory=Options)
+    stream: StreamOptions = field(default_factory=StreamOptions)
+    in_flight: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,10 @@ def stream_source(client: Client, source: Source, plan: StreamPlan, results: Pat
     Ctrl-C ends the stream, not the program: what was recorded until then is kept.
     """
     summary = Summary()
-    policy = DropPolicy.NEWEST if plan.paced or source.live else DropPolicy.EVERY
     frames = _Counted(_encoded(source, plan, spool))
     with (
         RecordWriter(results) as writer,
-        closing(client.stream(frames, plan.options, stream=StreamOptions(policy))) as replies,
+        closing(client.stream(frames, plan.options, plan.in_flight, plan.stream)) as replies,
     ):
         try:
             for received in replies:
@@ -94,23 +99,25 @@ def write_video(frames: Iterable[AnnotatedFrame], path: Path, rate: Fraction) ->
 class _Counted:
     """Frames, and how many of them were drawn."""
 
-    def __init__(self, frames: Iterable[EncodedFrame]) -> None:
+    def __init__(self, frames: Iterable[Captured]) -> None:
         self._frames = frames
         self.count = 0
 
-    def __iter__(self) -> Iterator[EncodedFrame]:
+    def __iter__(self) -> Iterator[Captured]:
         for frame in self._frames:
             self.count += 1
             yield frame
 
 
-def _encoded(source: Source, plan: StreamPlan, spool: Spool | None) -> Iterator[EncodedFrame]:
+def _encoded(source: Source, plan: StreamPlan, spool: Spool | None) -> Iterator[Captured]:
+    """The frames as they are sent. A file's were taken at its rate, however fast they are shown."""
+    started_us = now_us()
     images = _at_pace(source, source.rate) if plan.paced and not source.live else iter(source)
-    for image in images:
+    for number, image in enumerate(images):
         frame = EncodedFrame.jpeg(image, plan.jpeg_quality) if plan.jpeg_quality else EncodedFrame.raw(image)
         if spool is not None:
             spool.keep(frame if plan.jpeg_quality else EncodedFrame.jpeg(image))
-        yield frame
+        yield Captured(frame, now_us() if source.live else started_us + round(1_000_000 * number / source.rate))
 
 
 def _at_pace(images: Iterable[RgbImage], rate: Fraction) -> Iterator[RgbImage]:

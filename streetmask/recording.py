@@ -12,16 +12,15 @@ import msgspec
 
 from scene.errors import DataError
 from serve.answer import Answer
-from serve.client import Received
-from serve.exchange import Drop, Failure
 from serve.frame import EncodedFrame
+from serve.outbox import Received
 
 
 @dataclass(frozen=True)
 class FrameRecord:
     """One frame of a recording: ``answer`` if it was answered, else the ``reason`` in words.
 
-    ``latency_ms`` runs from sending the frame to reading its reply.
+    ``latency_ms`` runs from when the source showed the frame until it was known what became of it.
     """
 
     frame_id: int
@@ -32,13 +31,12 @@ class FrameRecord:
 
 
 def record_of(received: Received) -> FrameRecord:
-    """The record of a server's reply."""
-    frame_id, outcome = received.reply.frame_id, received.reply.outcome
-    if isinstance(outcome, Drop):
-        return FrameRecord(frame_id, "dropped", received.latency_ms, outcome.value)
-    if isinstance(outcome, Failure):
-        return FrameRecord(frame_id, "failed", received.latency_ms, outcome.message)
-    return FrameRecord(frame_id, "answered", received.latency_ms, answer=outcome)
+    """The record of a frame's outcome."""
+    if received.dropped is not None:
+        return FrameRecord(received.frame_id, "dropped", received.latency_ms, received.dropped.value)
+    if received.failure is not None:
+        return FrameRecord(received.frame_id, "failed", received.latency_ms, received.failure.message)
+    return FrameRecord(received.frame_id, "answered", received.latency_ms, answer=received.answer)
 
 
 class RecordWriter:

@@ -32,7 +32,7 @@ class Summary:
         if record.answer is not None:
             for name, spent_ms in asdict(record.answer.times).items():
                 self._stages_ms.setdefault(name.removesuffix("_ms"), []).append(spent_ms)
-            self._stages_ms.setdefault("round trip", []).append(record.latency_ms)
+            self._stages_ms.setdefault("latency", []).append(record.latency_ms)
 
     def percentiles_ms(self) -> dict[str, tuple[float, ...]]:
         """For each stage, milliseconds at ``PERCENTILES``; empty if nothing was answered."""

@@ -1,5 +1,6 @@
 """The client against a real server with the tiny model."""
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,15 +12,17 @@ import numpy as np
 import pytest
 
 import serve.client
-from scene.errors import ServerError
+from scene.errors import ConfigurationError, ServerError
 from scene.image import RgbImage
 from serve.answer import Answer, Options
 from serve.client import Client
+from serve.connection import Captured, Connection
 from serve.exchange import Drop, DropPolicy, Failure, FailureCode, StreamOptions
 from serve.frame import EncodedFrame
 from serve.model import Model
 from serve.settings import ServerSettings
 from tests.serve.conftest import PATIENCE_S, GatedEngine, RunningServer
+from tests.serve.docstring_code import example_of
 from tests.serve.tiny_model import street
 
 RED = street((0, (32, 16, 64, 48)))
@@ -136,6 +139,26 @@ def test_the_newest_frame_wins_and_the_client_is_told_by_id(gated_server: Runnin
     assert gated.runs == 2
 
 
+def test_where_any_number_may_be_on_the_way_it_is_the_server_that_drops(
+    gated_server: RunningServer, gated: GatedEngine
+) -> None:
+    def frames() -> Iterator[RgbImage]:
+        yield RED
+        gated.wait_entered()
+        yield from (RED, RED, RED)
+
+    with Client(gated_server.address) as client:
+        received = {}
+        for each in client.stream(frames(), in_flight=1 << 20):
+            received[each.frame_id] = each
+            if len(received) == 2:
+                gated.open(2)
+    assert {number: each.dropped for number, each in received.items()} == {
+        0: None, 1: Drop.NEWER_FRAME, 2: Drop.NEWER_FRAME, 3: None,
+    }  # fmt: skip
+    assert all(each.round_trip_ms > 0 for each in received.values()), "all of them were sent"
+
+
 def test_no_frame_is_drawn_while_the_one_in_flight_is_unanswered(
     gated_server: RunningServer, gated: GatedEngine
 ) -> None:
@@ -147,7 +170,7 @@ def test_no_frame_is_drawn_while_the_one_in_flight_is_unanswered(
 
     gated.open()
     with Client(gated_server.address) as client:
-        received = list(client.stream(frames(), in_flight=1))
+        received = list(client.stream(frames(), in_flight=1, stream=StreamOptions(DropPolicy.EVERY)))
     assert [type(each.reply.outcome) for each in received] == [Answer] * 5
 
 
@@ -178,22 +201,16 @@ def test_a_host_that_takes_connections_and_says_nothing_is_one_sentence() -> Non
             client.segment(RED)
 
 
-class PatientClient(Client):
-    """Tells the test when it has found the server not ready."""
+def test_a_client_waits_for_a_server_that_starts_and_loads(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, refused, ask = threading.Event(), threading.Event(), Connection.hindrance
 
-    def __init__(self, address: str) -> None:
-        super().__init__(address, timeout_s=PATIENCE_S)
-        self.refused = threading.Event()
-
-    def _hindrance(self, timeout_s: float) -> str:
-        reason = super()._hindrance(timeout_s)
+    def hindrance(connection: Connection, timeout_s: float) -> str:
+        reason = ask(connection, timeout_s)
         if reason:
-            self.refused.set()
+            refused.set()
         return reason
 
-
-def test_a_client_waits_for_a_server_that_starts_and_loads(tiny: Model) -> None:
-    gate = threading.Event()
+    monkeypatch.setattr(Connection, "hindrance", hindrance)
 
     def load() -> Model:
         assert gate.wait(PATIENCE_S)
@@ -202,13 +219,13 @@ def test_a_client_waits_for_a_server_that_starts_and_loads(tiny: Model) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = RunningServer(load, ServerSettings(port=port))
-    with PatientClient(f"127.0.0.1:{port}") as client, ThreadPoolExecutor(1) as pool:
+    with Client(f"127.0.0.1:{port}", PATIENCE_S) as client, ThreadPoolExecutor(1) as pool:
         answer = pool.submit(client.segment, RED)
-        assert client.refused.wait(PATIENCE_S)
+        assert refused.wait(PATIENCE_S)
         server.start()
         try:
-            client.refused.clear()
-            assert client.refused.wait(PATIENCE_S)
+            refused.clear()
+            assert refused.wait(PATIENCE_S)
             gate.set()
             assert len(answer.result(PATIENCE_S).instances) == 1
         finally:
@@ -243,12 +260,7 @@ class FreezingProxy:
         self._listener.close()
 
 
-def test_a_server_that_vanishes_in_a_stream_is_one_sentence(
-    gated_server: RunningServer, gated: GatedEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sooner = {"grpc.keepalive_time_ms": 1000, "grpc.keepalive_timeout_ms": 500, "grpc.http2.ping_timeout_ms": 500}
-    monkeypatch.setattr(serve.client, "_CONNECTION", tuple((dict(serve.client._CONNECTION) | sooner).items()))
-
+def test_a_server_that_vanishes_in_a_stream_is_one_sentence(gated_server: RunningServer, gated: GatedEngine) -> None:
     def frames() -> Iterator[RgbImage]:
         yield RED
         gated.wait_entered()
@@ -256,10 +268,10 @@ def test_a_server_that_vanishes_in_a_stream_is_one_sentence(
 
     with (
         closing(FreezingProxy(gated_server.port)) as proxy,
-        Client(proxy.address) as client,
+        Client(proxy.address, keepalive_s=1.0) as client,
         pytest.raises(ServerError, match="cannot be reached"),
     ):
-        list(client.stream(frames()))
+        list(client.stream(frames(), reconnect=False))
 
 
 def test_a_refused_stream_is_one_sentence(client: Client) -> None:
@@ -268,7 +280,82 @@ def test_a_refused_stream_is_one_sentence(client: Client) -> None:
 
 
 def test_a_stream_that_is_left_early_leaves_the_server_ready(client: Client) -> None:
-    for each in client.stream([RED] * 100, in_flight=2):
-        assert each.reply.frame_id == 0
+    for each in client.stream([RED] * 100, in_flight=2, stream=StreamOptions(DropPolicy.EVERY)):
+        assert each.frame_id == 0
         break
     assert len(client.segment(RED).instances) == 1
+
+
+def test_the_example_in_the_docstring_runs(server: RunningServer, capsys: pytest.CaptureFixture[str]) -> None:
+    code = example_of(serve.client, server.address)
+    assert len(code.splitlines()) == 5
+    exec(code, {"Client": Client, "frames": [RED]})
+    assert re.fullmatch(r"0 red \(32.0, 16.0, 64.0, 48.0\) \d+\n", capsys.readouterr().out)
+
+
+def test_times_count_from_the_source_and_from_the_sending(gated_server: RunningServer, gated: GatedEngine) -> None:
+    def frames() -> Iterator[RgbImage]:
+        yield RED
+        gated.wait_entered()
+        yield RED
+        gated.open(2)
+
+    with Client(gated_server.address) as client:
+        first, second = client.stream(frames())
+    assert first.latency_ms >= first.round_trip_ms > 0
+    assert second.latency_ms > second.round_trip_ms > 0, "it waited in the client for the answer to the first"
+    for each in (first, second):
+        assert each.round_trip_ms >= each.reply.age_ms > 0
+
+
+def test_a_capture_time_comes_back_with_its_frame(client: Client) -> None:
+    frames: list[RgbImage | Captured] = [Captured(RED, 5), RED]
+    told, now = client.stream(frames, stream=StreamOptions(DropPolicy.EVERY))
+    assert told.reply.capture_time_us == 5
+    assert now.reply.capture_time_us > 1 << 50, "the time of day"
+
+
+def test_a_queue_of_the_client_s_keeps_the_newest_few(gated_server: RunningServer, gated: GatedEngine) -> None:
+    def frames() -> Iterator[RgbImage]:
+        yield RED
+        gated.wait_entered()
+        yield from [RED] * 4
+        gated.open(1000)
+
+    with Client(gated_server.address) as client:
+        received = list(client.stream(frames(), stream=StreamOptions(DropPolicy.QUEUE, queue_length=2)))
+    assert {each.frame_id: each.dropped for each in received} == {
+        0: None, 1: Drop.QUEUE_FULL, 2: Drop.QUEUE_FULL, 3: None, 4: None,
+    }  # fmt: skip
+
+
+def test_the_masks_of_an_answer_lie_on_the_frame(client: Client) -> None:
+    empty = client.segment(street())
+    assert empty.masks().shape == (0, 64, 128)
+    answer = client.segment(street((0, (0, 0, 32, 32)), (2, (64, 32, 96, 64))))
+    masks = answer.masks()
+    assert masks.shape == (2, 64, 128)
+    assert masks.dtype == np.uint8
+    for mask, instance in zip(masks, answer.instances, strict=True):
+        assert instance.mask is not None
+        assert np.array_equal(mask, instance.mask.on_frame((64, 128)))
+        x1, y1, x2, y2 = (int(side) for side in instance.box_xyxy)
+        assert mask[y1:y2, x1:x2].mean() > 0.8
+    with pytest.raises(ConfigurationError, match="include_masks"):
+        client.segment(RED, Options(include_masks=False)).masks()
+
+
+def test_a_closed_client_says_so() -> None:
+    client = Client("127.0.0.1:1")
+    client.close()
+    for call in (lambda: client.segment(RED), lambda: list(client.stream([RED]))):
+        with pytest.raises(ServerError, match="the client was closed"):
+            call()
+
+
+def test_a_call_ends_at_its_own_deadline(gated_server: RunningServer, gated: GatedEngine) -> None:
+    with Client(gated_server.address) as client:
+        with pytest.raises(ServerError, match="DEADLINE_EXCEEDED"):
+            client.segment(RED, timeout_s=0.1)
+        gated.open(1000)
+        assert len(client.segment(RED).instances) == 1

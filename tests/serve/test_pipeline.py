@@ -66,6 +66,22 @@ async def test_a_frame_whose_caller_left_is_not_run(tiny: Model, gated: GatedEng
     assert gated.runs == 1
 
 
+async def test_whoever_waits_for_the_engine_gets_it_though_the_one_before_left_in_its_first_run(
+    tiny: Model, gated: GatedEngine
+) -> None:
+    pipeline = Pipeline(Model(tiny.artifact, gated))
+    first = asyncio.create_task(answer(pipeline, EncodedFrame.raw(RED)))
+    await asyncio.to_thread(gated.wait_entered)
+    first.cancel()
+    await asyncio.wait([first])
+    second = asyncio.create_task(answer(pipeline, EncodedFrame.raw(RED)))
+    await asyncio.sleep(0)
+    gated.open(2)
+    async with asyncio.timeout(PATIENCE_S):
+        assert len((await second).instances) == 1
+    pipeline.close()
+
+
 @pytest.mark.parametrize("reduced", [True, False])
 async def test_a_large_jpeg_is_decoded_smaller_and_answered_on_the_frame(tiny: Model, reduced: bool) -> None:
     seen: list[tuple[int, ...]] = []

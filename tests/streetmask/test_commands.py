@@ -74,16 +74,38 @@ def test_segment_names_a_missing_model(pictures: Path, tmp_path: Path, capsys: p
     assert "streetmask: expected a model folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("pace", ["source", "answered"])
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        ["--pace", "source"],
+        ["--pace", "answered"],
+        ["--pace", "answered", "--policy", "every", "--in-flight", "1", "--priority", "5", "--model-version", "3"],
+        ["--policy", "queue", "--queue-length", "2", "--max-age-ms", "60000"],
+    ],
+)
 def test_stream_writes_video_recording_and_summary(
-    tiny_server: RunningServer, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], pace: str
+    tiny_server: RunningServer, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wishes: list[str]
 ) -> None:
     out, results = tmp_path / "out.mp4", tmp_path / "results.jsonl"
-    arguments = ["--server", tiny_server.address, "--out", out, "--results", results, "--pace", pace]
+    arguments = ["--server", tiny_server.address, "--out", out, "--results", results, *wishes]
     assert run("stream", clip, *arguments) == 0
     assert f"{FRAMES} frames sent" in capsys.readouterr().out
     assert len(list(VideoFile(out))) == FRAMES
     assert [line["frame_id"] for line in lines_of(results)] == list(range(FRAMES))
+
+
+def test_stream_records_ids_of_objects_and_why_frames_were_dropped(
+    tiny_server: RunningServer, clip: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results.jsonl"
+    wishes = ["--track", "--pace", "answered"]
+    assert run("stream", clip, "--server", tiny_server.address, "--results", results, *wishes) == 0
+    ids = {line["answer"]["instances"][0]["track_id"] for line in lines_of(results)}  # type: ignore[index]
+    assert len(ids - {None}) == 1, "one object, which needs a second frame to be taken for one"
+    wishes = ["--max-age-ms", "1", "--policy", "queue", "--queue-length", "256"]
+    assert run("stream", clip, "--server", tiny_server.address, "--results", results, *wishes) == 0
+    reasons = {line["reason"] for line in lines_of(results) if line["outcome"] == "dropped"}
+    assert reasons <= {"expired"}, "none gives way to another in a queue longer than the clip"
 
 
 def test_stream_gets_through_a_damaged_video(
@@ -105,6 +127,10 @@ def test_stream_gets_through_a_damaged_video(
         (["--max-instances", "-1"], "max_instances: expected 0 or more, but -1 came"),
         (["--jpeg-quality", "101"], "jpeg_quality: expected 0 to 100, but 101 came"),
         (["--model-name", "huge"], "NOT_FOUND"),
+        (["--model-version", "9"], "NOT_FOUND"),
+        (["--pace", "answered", "--policy", "newest"], "policy: expected every, or nothing, with --pace answered"),
+        (["--queue-length", "0"], "queue_length: expected 1 to 256, but 0 came"),
+        (["--in-flight", "0"], "in_flight: expected 1 or more, but 0 came"),
         (["--server", "127.0.0.1:1", "--timeout-s", "0.5"], "the server cannot be reached"),
     ],
 )

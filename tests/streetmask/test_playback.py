@@ -13,7 +13,7 @@ import pytest
 
 from scene.image import RgbImage
 from serve.client import Client, Received
-from serve.exchange import Drop, Reply
+from serve.exchange import Drop, DropPolicy, Reply, StreamOptions
 from serve.frame import EncodedFrame
 from streetmask.playback import MOST_FRAMES_LATE, StreamPlan, _at_pace, annotated, stream_source, write_video
 from streetmask.recording import FrameRecord, RecordWriter, Spool, read_records
@@ -51,7 +51,15 @@ def test_a_source_of_nothing_gives_an_empty_recording(tiny_server: RunningServer
     assert list(annotated(Pictures(()), tmp_path / "results.jsonl", None)) == []
 
 
-@pytest.mark.parametrize("plan", [StreamPlan(paced=False), StreamPlan(paced=False, jpeg_quality=0), StreamPlan()])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        StreamPlan(paced=False, stream=StreamOptions(DropPolicy.EVERY)),
+        StreamPlan(paced=False, jpeg_quality=0, stream=StreamOptions(DropPolicy.EVERY), in_flight=1),
+        StreamPlan(stream=StreamOptions(DropPolicy.QUEUE, queue_length=2)),
+        StreamPlan(),
+    ],
+)
 def test_every_frame_of_a_video_is_recorded_and_drawn_in_order(
     tiny_server: RunningServer, clip: Path, tmp_path: Path, plan: StreamPlan
 ) -> None:

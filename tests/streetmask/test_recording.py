@@ -1,6 +1,7 @@
 """What became of every frame, line by line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from serve.frame import EncodedFrame
 from streetmask.recording import FrameRecord, RecordWriter, Spool, read_records, record_of
 from tests.streetmask.conftest import answered, found
 
-ANSWER = answered(found(0, (10, 10, 20, 20)), found(1, (30, 10, 50, 20), masked=False))
+ANSWER = answered(replace(found(0, (10, 10, 20, 20)), track_id=4), found(1, (30, 10, 50, 20), masked=False))
 
 
 def test_an_empty_recording_has_no_records(tmp_path: Path) -> None:
@@ -28,6 +29,7 @@ def test_an_empty_recording_has_no_records(tmp_path: Path) -> None:
     [
         (ANSWER, FrameRecord(7, "answered", 1.5, answer=ANSWER)),
         (Drop.NEWER_FRAME, FrameRecord(7, "dropped", 1.5, "newer_frame")),
+        (Drop.CONNECTION_LOST, FrameRecord(7, "dropped", 1.5, "connection_lost")),
         (Failure(FailureCode.INVALID_FRAME, "no picture"), FrameRecord(7, "failed", 1.5, "no picture")),
     ],
 )
@@ -47,6 +49,7 @@ def test_a_line_reads_as_json(tmp_path: Path) -> None:
     instance = line["answer"]["instances"][0]
     assert (instance["class_name"], instance["box_xyxy"]) == ("class0", [10, 10, 20, 20])
     assert instance["mask"]["size_hw"] == [10, 10]
+    assert instance["track_id"] == 4
 
 
 @given(order=st.permutations(range(9)))

@@ -25,7 +25,7 @@ def test_frames_are_counted_and_stages_ranked() -> None:
     percentiles = summary.percentiles_ms()
     assert np.allclose(percentiles["network"], (50, 95, 99))
     assert np.allclose(percentiles["total"], (51, 96, 100))
-    assert np.allclose(percentiles["round trip"], (52, 97, 101))
+    assert np.allclose(percentiles["latency"], (52, 97, 101))
     summary.sent = 103
     first, *table = summary.lines()
     assert first.startswith("103 frames sent, 101 answered, 1 dropped, 1 failed")
