@@ -6,16 +6,18 @@ happens, and its version against those that can have been current while it was a
 windows of the same length without them alternate, so that both see the same machine.
 """
 
+import shutil
 import threading
 import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.samples import summary
+from scene.artifact import read_artifact, write_artifact
 from scene.errors import ServerError, StreetMaskError
 from serve.admin_client import AdminClient
 from serve.answer import Answer, FoundInstance, Options
@@ -29,6 +31,8 @@ _EVERY = StreamOptions(policy=DropPolicy.EVERY)
 _IN_FLIGHT = 4
 _RELOAD_EVERY = 4
 """Each of so many deployments is one of the version that is current."""
+_SURER = 0.2
+"""By how much the second version's thresholds are higher."""
 _QUIET_S = 0.2
 """The shortest window without swaps."""
 
@@ -127,6 +131,18 @@ def swap_under_load(
             windows = _Windows(admin, ledger, name, versions, plan)
             windows.run()
     return windows.report()
+
+
+def write_versions(model: Path, root: Path) -> Path:
+    """A repository with a model's folder as versions 1 and 2, of which the second draws only what it is surer of: the
+    network is one, and answers still tell the versions apart. Returns the repository's root."""
+    artifact = read_artifact(model)
+    for version, surer in ((1, 0.0), (2, _SURER)):
+        folder = root / artifact.name / str(version)
+        shutil.copytree(model, folder)
+        thresholds = [min(0.99, threshold + surer) for threshold in artifact.thresholds]
+        write_artifact(replace(artifact, version=version, thresholds=thresholds), folder)
+    return root
 
 
 def _expected(

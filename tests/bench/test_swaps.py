@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.swaps import Ledger, SwapPlan, swap_under_load
-from scene.artifact import MANIFEST
+from bench.swaps import Ledger, SwapPlan, swap_under_load, write_versions
+from scene.artifact import MANIFEST, read_artifact
 from serve.answer import Answer, StageTimes
 from serve.frame import EncodedFrame
+from serve.repository import Repository
 from tests.serve.repository_server import serving, settings, write_repository
 from tests.serve.tiny_model import street
 from tests.streetmask.conftest import found
@@ -91,3 +92,14 @@ def test_fifty_swaps_under_load_fail_no_call_and_give_no_wrong_answer(tmp_path: 
 def test_a_thousand_swaps_under_load_fail_no_call_and_give_no_wrong_answer(tmp_path: Path) -> None:
     plan = SwapPlan(count=1000, windows=20, streams=4, callers=4, broken=3)
     check(swapped(tmp_path, plan), plan)
+
+
+def test_two_versions_of_a_folder_are_one_network_that_draws_otherwise(tmp_path: Path) -> None:
+    folder = write_repository(tmp_path / "models", 2) / "tiny" / "2"
+    root = write_versions(folder, tmp_path / "copies")
+    first, second = (read_artifact(root / "tiny" / number) for number in ("1", "2"))
+    assert (first.version, second.version) == (1, 2)
+    assert first.files == second.files
+    assert first.thresholds == [0.3, 0.3, 0.3]
+    assert second.thresholds == [0.5, 0.5, 0.5]
+    assert Repository(root).versions("tiny") == [1, 2]
