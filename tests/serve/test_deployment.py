@@ -364,7 +364,7 @@ asyncio.run(main(sys.argv[1]))
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_forty_reloads_of_the_bundled_network_leave_its_memory_flat(engine: EngineName) -> None:
-    """One that stayed behind would hold 20 MiB at least; what an allocator keeps differs by 100 from one to the next.
+    """One that stayed behind would hold 160 MiB or more; what an allocator keeps differs by 50 from one to the next.
 
     The first ten are left out, in which that grows.
     """
