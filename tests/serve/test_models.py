@@ -220,9 +220,12 @@ async def test_a_retired_model_is_freed_at_once(models: Models, tiny: Model) -> 
             kept.append(await models.admit(Options(), Member()))
             kept[-1].release()
             await asyncio.gather(*(answer(models) for _ in range(9)))
+            waiting = [asyncio.create_task(answer(models)) for _ in range(9)]
+            await asyncio.sleep(0)
             (retired,) = models.switch(with_engine(version))
             await retired.drain(PATIENCE_S)
-            del retired
+            await asyncio.gather(*waiting)
+            del retired, waiting
             assert len(engines) == 1
     finally:
         gc.enable()
