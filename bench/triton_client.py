@@ -27,9 +27,9 @@ from protos.streetmask.v1 import segmentation_pb2 as pb
 from scene.errors import DataError, ServerError
 from serve import wire
 from serve.answer import Answer, Options
-from serve.client import IN_FLIGHT, Received
 from serve.exchange import Drop, Failure, FailureCode, Reply, StreamOptions
 from serve.frame import EncodedFrame
+from serve.outbox import Received
 
 _PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "openvino", "grpcio", "tritonclient")
 _READY_S = 240.0
@@ -64,7 +64,7 @@ class TritonClient:
         self,
         frames: Iterable[EncodedFrame],
         options: Options | None = None,
-        in_flight: int = IN_FLIGHT,
+        in_flight: int = 3,
         stream: StreamOptions | None = None,
     ) -> Generator[Received, None, None]:
         """Send frames, numbered from 0, as they come, each as a request of its own, and yield what became of each.

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from scene.errors import ServerError
 from scene.image import Decoded
 from serve.answer import Answer, Options, StageClock
 from serve.batcher import Batcher
@@ -47,6 +48,7 @@ class Pipeline:
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._finishers = ThreadPoolExecutor(settings.mask_threads, thread_name_prefix="masks")
         self._preparing = Usual()
+        self.closed = False
         self.turns = Turns(settings.decode_threads + len(lanes) * settings.max_batch, self._wait_s)
 
     async def answer(self, frame: EncodedFrame, options: Options, turn: Turn) -> Answer:
@@ -66,6 +68,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Forget what waits and wait for what runs."""
+        self.closed = True
         self._decoders.shutdown(cancel_futures=True)
         self._batcher.close()
         self._finishers.shutdown(cancel_futures=True)
@@ -91,24 +94,40 @@ class Pipeline:
 
 
 class Admitted:
-    """A frame's turn at a pipeline, which stays open for it. It is answered once, or released."""
+    """A frame's turn at a pipeline, which stays open for it. It is answered once, or released; of the pipeline nothing
+    is held afterwards, however long this is kept."""
 
     def __init__(self, pipeline: Pipeline, turn: Turn, leave: Callable[[], None]) -> None:
-        self._pipeline = pipeline
+        self._pipeline: Pipeline | None = pipeline
         self._turn = turn
-        self._leave = leave
+        self._leave: Callable[[], None] | None = leave
 
     async def answer(self, frame: EncodedFrame, options: Options) -> Answer:
-        """As ``Pipeline.answer``."""
+        """As ``Pipeline.answer``; raises ``ServerError`` if the pipeline is closed before it is done."""
+        pipeline = self._pipeline
+        if pipeline is None:
+            raise RuntimeError("this turn was used")
         try:
-            return await self._pipeline.answer(frame, options, self._turn)
+            return await pipeline.answer(frame, options, self._turn)
+        except (asyncio.CancelledError, RuntimeError) as error:
+            if pipeline.closed and not _cancelled():
+                raise ServerError("the model was let go before this frame was answered; send it again") from error
+            raise
         finally:
             self.release()
 
     def release(self) -> None:
-        """Nothing comes of it, or it is done: let others go."""
+        """Nothing comes of it, or it is done: let others go. A second time does nothing."""
         self._turn.release()
-        self._leave()
+        leave, self._pipeline, self._leave = self._leave, None, None
+        if leave is not None:
+            leave()
+
+
+def _cancelled() -> bool:
+    """Whether it is this task that is to end, and not what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _run(engine: Engine, batch: Sequence[Wanted]) -> list[Outputs]:

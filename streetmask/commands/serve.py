@@ -15,10 +15,10 @@ from serve.settings import ServerSettings
 
 @dataclass(frozen=True)
 class ServeArguments:
-    """Serve a model over gRPC; prints `listening on HOST:PORT` once it answers."""
+    """Serve models over gRPC; prints `listening on HOST:PORT` once it answers."""
 
     model: tyro.conf.Positional[Path]
-    """Model folder, such as models/street-nano/1."""
+    """A version's folder such as models/street-nano/1; models/street-nano for the newest; models for every model."""
     settings: Annotated[ServerSettings, tyro.conf.arg(name="")] = field(default_factory=ServerSettings)
 
 

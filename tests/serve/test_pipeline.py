@@ -8,14 +8,14 @@ import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
 
-from scene.errors import FrameError
+from scene.errors import FrameError, ServerError
 from scene.image import RgbImage
 from serve.answer import Answer, Options, StageClock
 from serve.frame import EncodedFrame
 from serve.model import Model
-from serve.pipeline import Pipeline
+from serve.pipeline import Admitted, Pipeline
 from serve.settings import ServerSettings
-from serve.turns import Member
+from serve.turns import Member, Turn
 from tests.serve.conftest import PATIENCE_S, GatedEngine
 from tests.serve.tiny_model import street
 
@@ -100,3 +100,43 @@ async def test_a_large_jpeg_is_decoded_smaller_and_answered_on_the_frame(tiny: M
     assert answer_to.instances[0].box_xyxy == pytest.approx((256, 128, 512, 384), abs=1)
     assert answer_to.instances[0].mask is not None
     assert answer_to.instances[0].mask.on_frame((512, 1024)).sum() == pytest.approx(256 * 256, rel=0.05)
+
+
+async def test_a_frame_that_waits_for_the_engine_when_the_pipeline_is_closed_is_told(
+    tiny: Model, gated: GatedEngine
+) -> None:
+    pipeline = Pipeline(Model(tiny.artifact, gated))
+    left: list[int] = []
+
+    def admitted(number: int) -> Admitted:
+        return Admitted(pipeline, Turn(lambda: None), lambda: left.append(number))
+
+    def begun(number: int) -> "asyncio.Task[Answer]":
+        return asyncio.create_task(admitted(number).answer(EncodedFrame.raw(RED), Options()))
+
+    first = begun(0)
+    await asyncio.to_thread(gated.wait_entered)
+    frames = [begun(1), begun(2)]
+    await asyncio.sleep(0.1)  # some are before the engine by then, or are still decoded: each is told
+    closing = asyncio.create_task(asyncio.to_thread(pipeline.close))
+    for frame in frames:
+        with pytest.raises(ServerError, match="the model was let go before this frame was answered; send it again"):
+            await frame
+    gated.open()
+    await closing
+    await asyncio.wait([first])
+    with pytest.raises(ServerError, match="let go before this frame"):
+        await admitted(3).answer(EncodedFrame.raw(RED), Options())
+    assert sorted(left) == [0, 1, 2, 3]
+    assert gated.runs == 1
+
+
+async def test_a_turn_is_used_once_and_given_back_once(pipeline: Pipeline) -> None:
+    left: list[int] = []
+    admitted = Admitted(pipeline, await pipeline.turns.take(Member()), lambda: left.append(1))
+    await admitted.answer(EncodedFrame.raw(RED), Options())
+    admitted.release()
+    assert left == [1]
+    with pytest.raises(RuntimeError, match="this turn was used"):
+        await admitted.answer(EncodedFrame.raw(RED), Options())
+    assert left == [1]
