@@ -30,6 +30,8 @@ MOST_UNREAD = 1024
 STALLED_S = 60.0
 """How long one reply may wait for a client that reads nothing."""
 
+STOPPING = "the server is stopping; connect again"
+
 READ_AHEAD = 8
 """Frames that wait in a stream that wants every frame answered, before reading pauses."""
 
@@ -142,7 +144,7 @@ class FrameStream(Generic[In, Out]):
         except BaseExceptionGroup as group:
             raise _first(group) from group
         if self._stopping.is_set():
-            raise ServerError("the server is stopping; connect again")
+            raise ServerError(STOPPING)
 
     async def _read(self) -> None:
         newest = -1
@@ -189,6 +191,8 @@ class FrameStream(Generic[In, Out]):
         except FrameError as error:
             LOG.info("a frame cannot be used: %s", error, extra=self._names(frame))
             return Failure(FailureCode.INVALID_FRAME, str(error))
+        except LimitError as error:
+            return Failure(FailureCode.INTERNAL, str(error))
         except Exception:
             return self._failed(frame)
 
