@@ -197,7 +197,7 @@ class _Timer:
             cpu_ms, wall_ms = (time.thread_time() - cpu_s) * 1000, (time.perf_counter() - wall_s) * 1000
             timer.holds.add(cpu_ms, wall_ms, lambda: _name(handle))
 
-        asyncio.Handle._run = timed  # type: ignore[method-assign]
+        asyncio.Handle._run = timed  # type: ignore[assignment,method-assign]
 
 
 def _name(handle: asyncio.Handle) -> str:

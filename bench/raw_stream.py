@@ -11,7 +11,9 @@ import threading
 from collections.abc import Iterable
 from typing import Self
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""The first words of every HTTP/2 client."""
+
 _DATA, _HEADERS, _SETTINGS, _PING = 0, 1, 4, 6
 _ACKNOWLEDGED, _END_HEADERS = 1, 4
 _INITIAL_WINDOW_SIZE = 4
@@ -31,13 +33,11 @@ class RawStream:
     before the client, which never does, must allow more; 65,535 is HTTP/2's own."""
 
     def __init__(self, address: str, window: int = 65_535) -> None:
-        host, port = address.rsplit(":", 1)
-        self.socket = socket.create_connection((host, int(port)), _CONNECT_S)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = connect(address)
         settings = struct.pack(">HI", _INITIAL_WINDOW_SIZE, window)
         headers = _header_block(address)
         self._sending = threading.Lock()
-        self._write([_PREFACE, _frame(_SETTINGS, 0, 0, settings), _frame(_HEADERS, _END_HEADERS, 1, headers)])
+        self._write([PREFACE, _frame(_SETTINGS, 0, 0, settings), _frame(_HEADERS, _END_HEADERS, 1, headers)])
 
     def send(self, message: bytes) -> None:
         """Send one message as a whole."""
@@ -77,6 +77,14 @@ class RawStream:
                 payload = coming.read(int.from_bytes(head[:3], "big"))
                 if kind in (_PING, _SETTINGS) and not flags & _ACKNOWLEDGED:
                     self._write([_frame(kind, _ACKNOWLEDGED, 0, payload if kind == _PING else b"")])
+
+
+def connect(address: str) -> socket.socket:
+    """A connection to HOST:PORT on which every byte goes out at once."""
+    host, port = address.rsplit(":", 1)
+    connection = socket.create_connection((host, int(port)), _CONNECT_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

@@ -41,6 +41,10 @@ class LimitError(ServerError):
     """A limit of the server is reached: calls, streams, memory, or replies that nobody reads."""
 
 
+class UnreadError(LimitError):
+    """A client leaves too many of its replies unread."""
+
+
 def require(field: str, allowed: bool, expected: str, came: object) -> None:
     """Raise ``ConfigurationError`` for a field's value unless it is allowed."""
     if not allowed:

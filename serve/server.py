@@ -15,8 +15,6 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from protos.streetmask.v1 import segmentation_pb2
-from protos.streetmask.v1.segmentation_pb2_grpc import add_SegmentationServiceServicer_to_server
 from scene.errors import ServerError
 from serve import keepalive
 from serve.gate import Gate
@@ -25,13 +23,11 @@ from serve.metrics import Metrics
 from serve.model import Model
 from serve.models import Models
 from serve.pipeline import Pipeline
-from serve.servicer import SegmentationServicer
+from serve.servicer import SERVICE, SegmentationServicer, add_to_server
 from serve.settings import ServerSettings, message_bytes
 from serve.stream import STOPPING
 
 LOG = logging.getLogger(__name__)
-
-SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"].full_name
 
 SERVICES = (SERVICE,)
 """What this server serves, for health and reflection."""
@@ -56,7 +52,7 @@ class Server:
         )
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
         self._server = _grpc_server(settings, Gate(SERVICE, self._check_open))
-        add_SegmentationServiceServicer_to_server(self._servicer, self._server)
+        add_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 

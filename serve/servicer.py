@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -29,6 +28,8 @@ from serve.turns import Member
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+SERVICE = pb.DESCRIPTOR.services_by_name["SegmentationService"].full_name
+
 
 class SegmentationServicer(SegmentationServiceServicer):
     """Answers calls by whichever models are loaded; streams end when ``stopping`` is set."""
@@ -51,12 +52,12 @@ class SegmentationServicer(SegmentationServiceServicer):
         self._numbers = itertools.count(1)
 
     async def Segment(  # noqa: N802 - the contract's name
-        self, request: pb.SegmentRequest, context: Context
+        self, request: pb.SegmentRequest | bytes, context: Context
     ) -> pb.SegmentResponse:
         """One picture."""
         async with ErrorsAsStatus(context, self.callers.cut):
             with self.callers.answering(context.peer()):
-                frame, options = wire.read_segment_request(request)
+                frame, options = await wire.read_received_request(request)
                 with self._metrics.count_failure():
                     admitted = await self._models.admit(options, Member())
                     answer = await admitted.answer(frame.payload, options)
@@ -64,7 +65,7 @@ class SegmentationServicer(SegmentationServiceServicer):
                 return wire.segment_response(frame, answer)
 
     async def SegmentStream(  # type: ignore[override]  # noqa: N802 - it writes: a generator's end is not its tasks' end
-        self, request_iterator: AsyncIterator[pb.SegmentStreamRequest], context: Context
+        self, request_iterator: wire.Messages, context: Context
     ) -> None:
         """A stream of frames."""
         async with ErrorsAsStatus(context, self.callers.cut):
@@ -104,6 +105,23 @@ class SegmentationServicer(SegmentationServiceServicer):
         account.count(reply.outcome)
         self._metrics.count(reply.outcome)
         await context.write(wire.stream_response(reply))
+
+
+def add_to_server(servicer: SegmentationServicer, server: grpc.aio.Server) -> None:
+    """As the generated function does, but large requests reach the handlers unparsed."""
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "Segment": grpc.unary_unary_rpc_method_handler(
+            servicer.Segment,
+            request_deserializer=wire.received(pb.SegmentRequest),
+            response_serializer=pb.SegmentResponse.SerializeToString,
+        ),
+        "SegmentStream": grpc.stream_stream_rpc_method_handler(
+            servicer.SegmentStream,
+            request_deserializer=wire.received(pb.SegmentStreamRequest),
+            response_serializer=pb.SegmentStreamResponse.SerializeToString,
+        ),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
 
 class _Admission:

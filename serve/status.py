@@ -15,6 +15,7 @@ from scene.errors import (
     ServerError,
     StreetMaskError,
     UnknownModelError,
+    UnreadError,
 )
 from serve.logs import Seldom
 
@@ -68,6 +69,8 @@ class ErrorsAsStatus:
             return None
         code, sentence = status_of(error)
         self._log(error, code)
+        if isinstance(error, UnreadError):  # gRPC may say that the status is sent, and keep it with what is unread
+            asyncio.get_running_loop().call_later(UNREAD_S, self._give_up, self._context.peer())
         ending = asyncio.ensure_future(self._context.abort(code, sentence))
         try:
             await asyncio.wait({ending}, timeout=UNREAD_S)

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
-from scene.errors import ConfigurationError, FrameError, LimitError, ServerError
+from scene.errors import ConfigurationError, FrameError, LimitError, ServerError, UnreadError
 from serve.clock import SenderClock
 from serve.exchange import Drop, DropPolicy, Failure, FailureCode, Frame, In, Out, Reply, StreamOptions
 
@@ -219,7 +219,7 @@ class FrameStream(Generic[In, Out]):
 
     def _put(self, answer: Reply[Out]) -> None:
         if self._outgoing.qsize() >= MOST_UNREAD:
-            raise LimitError(f"{MOST_UNREAD} replies wait for the client to read them; read while you write")
+            raise UnreadError(f"{MOST_UNREAD} replies wait for the client to read them; read while you write")
         self._outgoing.put_nowait(answer)
 
     async def _write(self) -> None:
@@ -228,7 +228,7 @@ class FrameStream(Generic[In, Out]):
                 async with asyncio.timeout(STALLED_S):
                     await self._send(answer)
             except TimeoutError:
-                raise LimitError(f"the client has read nothing for {STALLED_S:g} s; read while you write") from None
+                raise UnreadError(f"the client has read nothing for {STALLED_S:g} s; read while you write") from None
             if not isinstance(answer.outcome, Drop):
                 self._unsent -= 1
                 self._sent.set()

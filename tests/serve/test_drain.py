@@ -52,7 +52,7 @@ def test_watchers_hear_first_then_new_calls_are_refused_and_last_the_streams_end
         gated_server.begin_stop()
         assert [next(watch).status for watch in watches] == [health_pb2.HealthCheckResponse.NOT_SERVING] * len(watches)
         assert refused(lambda: stub.Segment(REQUEST)) == STOPPING
-        assert refused(lambda: next(stub.SegmentStream(iter([CONFIGURATION])))) == STOPPING
+        assert refused(lambda: next(iter(stub.SegmentStream(iter([CONFIGURATION]))))) == STOPPING
         with grpc.insecure_channel(gated_server.address, [("grpc.use_local_subchannel_pool", 1)]) as newcomer:
             assert refused(lambda: SegmentationServiceStub(newcomer).Segment(REQUEST)) == STOPPING
 

@@ -25,7 +25,7 @@ def test_every_service_is_known_and_serves(stub: HealthStub, service: str) -> No
     assert stub.Check(request).status == Response.SERVING
     watch = stub.Watch(request)
     assert next(iter(watch)).status == Response.SERVING
-    watch.cancel()  # type: ignore[attr-defined]  # a call, which the stubs do not know
+    watch.cancel()
 
 
 def test_an_unknown_service_is_not_found_and_watched_until_it_is_known(stub: HealthStub) -> None:
@@ -35,4 +35,4 @@ def test_an_unknown_service_is_not_found_and_watched_until_it_is_known(stub: Hea
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     watch = stub.Watch(request)
     assert next(iter(watch)).status == Response.SERVICE_UNKNOWN
-    watch.cancel()  # type: ignore[attr-defined]
+    watch.cancel()

@@ -127,7 +127,10 @@ def test_over_its_memory_the_server_refuses_and_goes_on(tiny: Model, monkeypatch
             if full:
                 assert reply.error.code == pb.FRAME_ERROR_CODE_INTERNAL
                 assert "101 MiB" in reply.error.message
-                for refused in (lambda: stub.Segment(REQUEST), lambda: next(stub.SegmentStream(iter([CONFIGURATION])))):
+                for refused in (
+                    lambda: stub.Segment(REQUEST),
+                    lambda: next(iter(stub.SegmentStream(iter([CONFIGURATION])))),
+                ):
                     with pytest.raises(grpc.RpcError, match="may hold 100") as caught:
                         refused()
                     assert caught.value.code() is EXHAUSTED
@@ -155,7 +158,7 @@ def test_a_call_whose_time_is_over_or_that_is_cancelled_is_never_run(
     if cancelled:
         time.sleep(0.5)
         for call in waiting:
-            call.cancel()
+            call.cancel()  # type: ignore[no-untyped-call]
     codes = set()
     for call in waiting:
         with pytest.raises((grpc.RpcError, grpc.FutureCancelledError)):
@@ -179,7 +182,7 @@ def test_a_streams_deadline_ends_it_and_frees_it(
     gated.wait_entered()
     assert open_streams(gated_server) == 1
     with pytest.raises(grpc.RpcError) as caught:
-        next(replies)
+        next(iter(replies))
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     eventually(lambda: open_streams(gated_server) == 0)
     paced.done()

@@ -1,5 +1,7 @@
 """How much memory the process holds, and the limit on it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -51,9 +53,9 @@ def test_what_is_allocated_is_seen() -> None:
     assert block.nbytes == 64 * MIB
 
 
-def test_psutil_tells_the_same_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_psutil_tells_the_same_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     told = resident_bytes()
-    monkeypatch.setattr(serve.memory, "_STATM", serve.memory.Path("/nowhere/statm"))
+    monkeypatch.setattr(serve.memory, "_STATM", Path("/nowhere/statm"))
     assert abs(resident_bytes() - told) < 16 * MIB
 
 
