@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from scene.errors import ServerError
@@ -73,9 +74,9 @@ class Holds:
         return found | {"over_limit": int((np.array(self.cpu_ms) > LIMIT_MS).sum())}
 
 
-def scenarios(street: RgbImage, size_of: Callable[[RgbImage, int, int], RgbImage]) -> list[Scenario]:
-    """The loads, made of one picture, uint8 [H, W, 3], in several sizes; ``size_of`` takes width and height."""
-    picture = {name: size_of(street, width, height) for name, (width, height) in _SIZES.items()}
+def scenarios(street: RgbImage) -> list[Scenario]:
+    """The loads, made of one picture, uint8 [H, W, 3], in several sizes."""
+    picture = {name: np.asarray(cv2.resize(street, size), np.uint8) for name, size in _SIZES.items()}
     jpeg, everything = EncodedFrame.jpeg(picture["720p"]), Options(score_threshold=0.0, max_instances=100)
     return [
         Scenario("1 stream, 720p JPEG", jpeg),
