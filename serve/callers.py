@@ -47,7 +47,7 @@ class Callers:
 
     def cut(self, peer: str) -> bool:
         """Close the peer's connection unless another call of it is being answered; whether it could be done."""
-        if self._calls[peer] or not _DESCRIPTORS.is_dir():
+        if not peer or self._calls[peer] or not _DESCRIPTORS.is_dir():
             return False
         closed = any([_shut_down(int(entry.name), peer) for entry in _DESCRIPTORS.iterdir()])
         if closed:

@@ -96,7 +96,10 @@ class SegmentationServicer(SegmentationServiceServicer):
             name=name,
         )
         with account.open(options, configuration.stream):
-            await stream.run()
+            try:
+                await stream.run()
+            except grpc.aio.InternalError as error:  # a write failed before gRPC could tell that the client is gone
+                raise asyncio.CancelledError from error
 
     async def _admit(self, options: Options, member: Member) -> "_Admission":
         return _Admission(await self._models.admit(options, member), options, self._memory)

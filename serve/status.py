@@ -84,7 +84,8 @@ class ErrorsAsStatus:
         return None
 
     def _log(self, error: Exception, code: grpc.StatusCode) -> None:
-        names = {"peer": self._context.peer()}
+        peer = self._context.peer()
+        names = {"peer": peer} if peer else {}
         if code is grpc.StatusCode.INTERNAL:
             LOG.error("a call failed", exc_info=error, extra=names)
         elif isinstance(error, LimitError) and (silenced := self._refusals("limit")) is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -49,7 +50,9 @@ def test_every_fault_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_others_are_answered_and_nothing_is_left(busy: RunningServer, name: str) -> None:
+def test_others_are_answered_and_nothing_is_left(
+    busy: RunningServer, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     fault, streams = SMALL[name]
     with Client(busy.address) as client:
         client.segment(FRAME)
@@ -64,6 +67,7 @@ def test_others_are_answered_and_nothing_is_left(busy: RunningServer, name: str)
         eventually(lambda: open_streams(busy) == 0)
         eventually(lambda: tasks(busy) <= idle)
         client.segment(FRAME)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_those_that_vanish_leave_no_memory_behind(busy: RunningServer) -> None:

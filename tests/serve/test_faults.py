@@ -101,6 +101,7 @@ async def test_a_connection_is_cut_only_when_no_call_of_it_is_being_answered() -
     other_far.sendall(b"x")
     assert other_near.recv(1) == b"x"
     assert not callers.cut("ipv4:192.0.2.1:1")
+    assert not callers.cut("")
     for each in (near, far, other_near, other_far):
         each.close()
 
