@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 SERVING_VENV ?= .venv-serving
+TRITON_VENV ?= .venv-triton
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c requirements.lock
 DEMO_ARGUMENTS = $(if $(VIDEO),--video "$(VIDEO)")
 
-.PHONY: demo test test-slow test-gpu test-serving bench bench-long bench-gpu BENCHMARKS.md check format protos lock clean
+.PHONY: demo test test-slow test-gpu test-serving bench bench-long bench-decode bench-gpu bench-triton BENCHMARKS.md check format protos lock clean
 
 demo: $(SERVING_VENV)/installed  ## stream a clip through the server and write demo/; VIDEO=path for your own
 	$(SERVING_VENV)/bin/streetmask demo $(DEMO_ARGUMENTS)
@@ -32,7 +33,7 @@ CPU_ENGINES = onnxruntime onnxruntime-int8 openvino openvino-bfloat16 openvino-i
 GPU_ENGINES = torch torch-float16 torch-compile torch-compile-float16 onnxruntime-cuda onnxruntime-cuda-float16 \
 	onnxruntime-tensorrt-float16 tensorrt tensorrt-float16 tensorrt-rtx tensorrt-rtx-float16
 BENCH_RUNS = $(wildcard $(addprefix runs/bench/,export.json engine.json jpeg.json published.json tail.json gpu-*.json \
-	accuracy.json serve.json demo.json demo-long.json train.json))
+	accuracy.json decode.json serve.json faults.json triton.json track.json demo.json demo-long.json train.json))
 
 bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten minutes, no GPU
 	$(VENV)/bin/streetmask data synth $(dir $(BENCH_DATA)) --count 100 --seed 900
@@ -47,6 +48,7 @@ bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten min
 		--out runs/bench/accuracy.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 30 --size 1280x720 --seconds 30 --out runs/bench/demo.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 1.5 --sweep --seconds 4 --out runs/bench/serve.json
+	$(BENCH) track $(BENCH_MODEL) --engine openvino --out runs/bench/track.json
 	$(BENCH) train street-nano --batch 4 --rounds 20 --fed-steps 10 --out runs/bench/train.json
 	$(MAKE) BENCHMARKS.md
 
@@ -55,11 +57,24 @@ bench-long: $(VENV)/installed  ## every precision of four networks, and 10,000 f
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 30 --size 1280x720 --seconds 334 --out runs/bench/demo-long.json
 	$(MAKE) BENCHMARKS.md
 
+SCENE_SIZES = 1280x720 1920x1080 2560x1440 3840x2160
+SCENES = $(foreach size,$(SCENE_SIZES),unseen-$(size)=runs/bench/scenes-$(size)/instances.json)
+
+bench-decode: $(VENV)/installed  ## AP and time of JPEGs decoded at reduced scale: twenty minutes
+	for size in $(SCENE_SIZES); do $(VENV)/bin/streetmask data synth runs/bench/scenes-$$size --count 200 --seed 900 \
+		--width $${size%x*} --height $${size#*x} || exit 1; done
+	$(BENCH) decode $(BENCH_MODEL) --data $(SCENES) --out runs/bench/decode.json
+	$(MAKE) BENCHMARKS.md
+
 bench-gpu: $(VENV)/installed  ## the published networks on an NVIDIA GPU, in batches of 1, 4 and 16
 	for network in yolact-plus-resnet50 yolact-plus-base; do for batch in 1 4 16; do \
 		$(BENCH) engine $$network --device cuda --engines $(GPU_ENGINES) --batch $$batch --instances 100 \
 			--rounds 40 --out runs/bench/gpu-$$network-$$batch.json || exit 1; \
 	done; done
+	$(MAKE) BENCHMARKS.md
+
+bench-triton: $(VENV)/installed  ## the server against Triton Inference Server: six minutes, and two to install that
+	$(BENCH) triton $(BENCH_MODEL) --environment $(TRITON_VENV) --out runs/bench/triton.json
 	$(MAKE) BENCHMARKS.md
 
 BENCHMARKS.md:  # of whatever was measured here until now
@@ -81,14 +96,14 @@ protos: $(VENV)/installed  ## write the generated protobuf code anew
 
 lock:  ## write requirements.lock anew, from the newest versions that the ranges allow
 	$(PYTHON) -m venv --clear .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check -e '.[serve,client,openvino,tensorrt-rtx,train,export,bench,dev]'
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check -e '.[serve,tracking,client,openvino,tensorrt-rtx,train,export,bench,dev]'
 	head -2 requirements.lock > requirements.lock.new
 	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu//' >> requirements.lock.new
 	mv requirements.lock.new requirements.lock
 	rm -rf .venv-lock
 
 clean:
-	rm -rf $(VENV) $(SERVING_VENV) .venv-lock demo
+	rm -rf $(VENV) $(SERVING_VENV) $(TRITON_VENV) .venv-lock demo
 
 %/python-is-new-enough:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -96,11 +111,11 @@ clean:
 	@$(PYTHON) -m venv $(@D) && touch $@
 
 $(VENV)/installed: pyproject.toml requirements.lock | $(VENV)/python-is-new-enough
-	$(VENV)/bin/python $(PIP_INSTALL) -e '.[serve,client,openvino,tensorrt-rtx,train,export,bench,dev]'
+	$(VENV)/bin/python $(PIP_INSTALL) -e '.[serve,tracking,client,openvino,tensorrt-rtx,train,export,bench,dev]'
 	@touch $@
 
 $(SERVING_VENV)/installed: pyproject.toml requirements.lock | $(SERVING_VENV)/python-is-new-enough
-	$(SERVING_VENV)/bin/python $(PIP_INSTALL) -e '.[serve,client,openvino]'
+	$(SERVING_VENV)/bin/python $(PIP_INSTALL) -e '.[serve,tracking,client,openvino]'
 	@touch $@
 
 $(SERVING_VENV)/installed-tests: $(SERVING_VENV)/installed

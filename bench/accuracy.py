@@ -119,7 +119,7 @@ def lines(report: Document) -> list[str]:
     return aligned(rows) + [f"not measured: {name}: {reason}" for name, reason in report["left_out"].items()]
 
 
-def _truth_sha256(dataset: InstanceDataset) -> str:
+def truth_sha256(dataset: InstanceDataset) -> str:
     """Of what is scored against, whatever form it is stored in."""
     return hashlib.sha256(msgspec.json.encode(dataset.ground_truth)).hexdigest()
 
@@ -135,7 +135,7 @@ def _measure(way: Way, name: str, path: Path, first: int | None, rows: dict[str,
     finally:
         if pictures:
             row = _score(way, pictures, dataset, rows.get(way.reference, {}).get(name))
-            rows.setdefault(way.name, {})[name] = row | {"data_sha256": _truth_sha256(dataset)}
+            rows.setdefault(way.name, {})[name] = row | {"data_sha256": truth_sha256(dataset)}
 
 
 def _score(

@@ -15,8 +15,21 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ),
     ("train",): Command("Time steps of training and the loader that feeds them.", "bench.training:train", _EVERYTHING),
     ("serve",): Command("Load a server with streams.", "bench.serving:serve", "bench,serve,client"),
+    ("track",): Command(
+        "Measure on generated clips whether ids persist and what flickers.",
+        "bench.tracking:track",
+        "bench,serve,tracking,client",
+    ),
+    ("triton",): Command(
+        "Compare the server with Triton Inference Server.", "bench.triton:triton", "bench,serve,client"
+    ),
     ("accuracy",): Command(
         "Measure box and mask AP through the path that is timed.", "bench.accuracy:accuracy", _EVERYTHING
+    ),
+    ("decode",): Command(
+        "Measure what decoding JPEGs at reduced scale costs in AP and saves in time.",
+        "bench.decode:decode",
+        _EVERYTHING,
     ),
     ("compare",): Command("Tell a change between two runs from noise.", "bench.compare:compare", "bench"),
     ("table",): Command("Write the tables of BENCHMARKS.md from runs.", "bench.table:table", "bench"),

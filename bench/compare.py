@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import filterfalse, product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import tyro
 
 from bench.report import Document, read_document
 from bench.samples import CONFIDENCE, LEAST, Ratio, ratio, ratio_of_ratios, scaled_ratio
+from bench.triton_table import is_ours
 from scene.errors import ConfigurationError, DataError
 
 _CLOCK_ONLY = "by the clock alone"
@@ -26,7 +28,7 @@ class CompareArguments:
     tolerance: float = 0.02
     """Share by which B may be worse, though its interval says that it is: launches of one program differ, too."""
     ap_tolerance: float = 0.1
-    """Points of AP, of 100, by which B may be worse."""
+    """Points of AP or IDF1, of 100, by which B may be worse."""
 
     def __post_init__(self) -> None:
         for name, value in (("tolerance", self.tolerance), ("ap_tolerance", self.ap_tolerance)):
@@ -36,7 +38,7 @@ class CompareArguments:
 
 @dataclass(frozen=True)
 class Change:
-    """How one figure changed: ``ratio`` is B over A with its interval, or for AP ``points`` is B less A.
+    """How one figure changed: ``ratio`` is B over A with its interval, or for AP and IDF1 ``points`` is B less A.
 
     What is ``judged`` by nothing but the clock depends on the machine's mood, and is shown but never a regression.
     """
@@ -106,6 +108,12 @@ def changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
         yield from _loader_changes(a, b, confidence)
     elif a["kind"] == "serve":
         yield from _serve_changes(a, b, confidence)
+    elif a["kind"] == "track":
+        yield from _track_changes(a, b)
+    elif a["kind"] == "decode":
+        yield from _decode_changes(a, b)
+    elif a["kind"] == "triton":
+        yield from _triton_changes(a, b, confidence)
     else:
         yield from _accuracy_changes(a, b)
 
@@ -157,6 +165,20 @@ def _serve_changes(a: Document, b: Document, confidence: float) -> Iterator[Chan
         yield Change("throughput", "against the bare engine", found, better_low=False)
 
 
+def _triton_changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
+    """Throughput against Triton's, which nothing of ours changes."""
+    for clients in _shared(a["saturation"], b["saturation"]):
+        reports = [run["saturation"][clients] for run in (b, a)]
+        names = _shared(reports[0]["fps"], reports[1]["fps"])
+        windows = [{name: _samples(report.get("samples_fps", {}), name) for name in names} for report in reports]
+        if min((len(values) for samples in windows for values in samples.values()), default=0) < LEAST:
+            continue
+        for ours, theirs in product(filter(is_ours, names), filterfalse(is_ours, names)):
+            pairs = [(samples[ours], samples[theirs]) for samples in windows]
+            found = ratio_of_ratios(pairs[0], pairs[1], confidence)
+            yield Change(f"{ours} with {clients} client(s)", f"against {theirs}", found, better_low=False)
+
+
 def _same_load(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
     return bool(abs(ours["offered_fps"] / theirs["offered_fps"] - 1) < _SAME_LOAD)
 
@@ -165,11 +187,33 @@ def _accuracy_changes(a: Document, b: Document) -> Iterator[Change]:
     for name in _shared(a["accuracy"], b["accuracy"]):
         for data in _shared(a["accuracy"][name], b["accuracy"][name]):
             ours, theirs = (run["accuracy"][name][data] for run in (b, a))
-            same = all(ours[key] == theirs[key] for key in ("data_sha256", "images"))
-            how = "on the same pictures" if same else "ON OTHER PICTURES"
-            for kind in ("box", "mask"):
-                points = 100 * ((ours[kind]["ap"] or 0.0) - (theirs[kind]["ap"] or 0.0))
-                yield Change(f"{name} {kind} AP on {data}", how, points=points)
+            yield from _ap_changes(name, data, ours, theirs, _how(ours, theirs))
+
+
+def _decode_changes(a: Document, b: Document) -> Iterator[Change]:
+    for data in _shared(a["decode"], b["decode"]):
+        ours, theirs = (run["decode"][data] for run in (b, a))
+        for way in _shared(theirs["ways"], ours["ways"]):
+            yield from _ap_changes(way, data, ours["ways"][way], theirs["ways"][way], _how(ours, theirs))
+
+
+def _ap_changes(name: str, data: str, ours: dict[str, Any], theirs: dict[str, Any], how: str) -> Iterator[Change]:
+    for kind in ("box", "mask"):
+        points = 100 * ((ours[kind]["ap"] or 0.0) - (theirs[kind]["ap"] or 0.0))
+        yield Change(f"{name} {kind} AP on {data}", how, points=points)
+
+
+def _how(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    same = all(ours[key] == theirs[key] for key in ("data_sha256", "images"))
+    return "on the same pictures" if same else "ON OTHER PICTURES"
+
+
+def _track_changes(a: Document, b: Document) -> Iterator[Change]:
+    for name in _shared(a["identity"], b["identity"]):
+        same = a["identity"][name].keys() == b["identity"][name].keys()
+        ours, theirs = (run["identity"][name]["all"]["idf1"] or 0.0 for run in (b, a))
+        how = "on the same clips" if same else "ON OTHER CLIPS"
+        yield Change(f"IDF1 with dropped frames: {name}", how, points=100 * (ours - theirs))
 
 
 def _shared(a: dict[str, Any], b: dict[str, Any]) -> list[str]:

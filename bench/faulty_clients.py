@@ -27,17 +27,25 @@ _STALLED_FPS = 10.0
 _SLOW_S = 1.0
 _VANISH_WITHIN_S = 2.0
 _SETTLE_S = 0.5
+_TAKES_HOLD_S = 4.0
+"""Until every reader that stalls has left as much unread as lets the server pause its work for it."""
 
 
 @contextmanager
-def stalled_readers(address: str, frame: EncodedFrame, count: int = 16) -> Iterator[None]:
-    """Streams that send ten frames a second and take not one byte of the answers, though they answer every ping."""
+def stalled_readers(
+    address: str, frame: EncodedFrame, count: int = 4, takes_hold_s: float = _TAKES_HOLD_S
+) -> Iterator[None]:
+    """Streams that send ten frames a second and take not one byte of the answers, though they answer every ping.
+
+    The block begins when they have stalled: until then they are streams like others.
+    """
     with ExitStack() as stack:
         streams = [stack.enter_context(RawStream(address, window=0)) for _ in range(count)]
         for stream in streams:
             stream.acknowledge()
             stream.send(_configuration())
         stack.enter_context(_repeated(1 / _STALLED_FPS, partial(_send_all, streams, frame)))
+        threading.Event().wait(takes_hold_s)
         yield
 
 

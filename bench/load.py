@@ -202,6 +202,8 @@ def _join(threads: list[threading.Thread], clock: Clock, until_s: float) -> Endi
 def load_report(logs: list[StreamLog]) -> dict[str, Any]:
     """What a load came to: counts by outcome, throughput, age, fairness, and the server's own stages.
 
+    ``work_ms`` is decoding, network and masks together, ``added_ms`` all the rest of a frame's age, client included.
+
     Rates are over the time in which frames were due: an answer that came later counts as answered, not as throughput.
     """
     outcomes = [outcome for log in logs for outcome in log.all_outcomes()]
@@ -212,6 +214,7 @@ def load_report(logs: list[StreamLog]) -> dict[str, Any]:
     for outcome in answered:
         for name, spent_ms in (outcome.stages_ms or {}).items():
             stages.setdefault(name, []).append(round(spent_ms, 3))
+    work_ms = [_work_ms(outcome.stages_ms or {}) for outcome in answered]
     return {
         "offered_fps": round(len(outcomes) / seconds, 3),
         "answered_fps": round(sum(outcome.at_s <= end_s for outcome in answered) / seconds, 3),
@@ -221,6 +224,8 @@ def load_report(logs: list[StreamLog]) -> dict[str, Any]:
         "samples_age_ms": [round(outcome.latency_ms, 3) for outcome in answered],
         "late_ms": summary([outcome.late_ms for outcome in outcomes if outcome.kind != "unsent"]),
         "server_ms": totals(stages),
+        "work_ms": summary(work_ms),
+        "added_ms": summary([outcome.latency_ms - spent for outcome, spent in zip(answered, work_ms, strict=True)]),
         "fairness": round(jain([_answered_share(log) for log in logs]), 4),
         "streams": [_stream_report(log) for log in logs],
         "errors": [log.error for log in logs if log.error],
@@ -241,6 +246,11 @@ def _paced(frames: list[EncodedFrame], log: StreamLog, clock: Clock, stop: threa
             return
         log.sent_s.append(clock.now())
         yield frames[number % len(frames)]
+
+
+def _work_ms(stages_ms: dict[str, float]) -> float:
+    """What the model itself took: all stages but waiting. The rest of a frame's age is what serving adds."""
+    return sum(spent_ms for name, spent_ms in stages_ms.items() if name not in ("queue", "total"))
 
 
 def _answered_share(log: StreamLog) -> float:

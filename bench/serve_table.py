@@ -7,7 +7,8 @@ from bench.report import Document, ratio_text
 
 NOTE = """Open loop: a frame is due by the clock, and its age at the answer counts from then, whatever the
 server does. A frame that waits is replaced by a newer one, and the client is told: *dropped*. *Lost* are frames
-that failed, stayed unanswered or could not be sent. Client and server share the machine."""
+that failed, stayed unanswered or could not be sent. *Work* is decoding, network and masks, *added* the rest of a
+frame's age. Client and server share the machine."""
 
 _LOST = ("failed", "unanswered", "unsent")
 _PARTS = ("start", "middle", "end")
@@ -18,7 +19,7 @@ _LONG = 3000
 def serve_parts(run: Document) -> list[str]:
     """Loads, throughput, memory and the server's own stages."""
     heads = ["load", "offered fps", "answered fps", "dropped", "lost", "age p50", "p95", "p99", "max", "sent late p95"]
-    heads += ["fairness"]
+    heads += ["added p50", "added p99", "age p95 / work", "fairness"]
     rows = []
     for name, load in run.get("loads", {}).items():
         frames, age = load["frames"], load["age_ms"]
@@ -26,7 +27,7 @@ def serve_parts(run: Document) -> list[str]:
             [name, number(load["offered_fps"]), number(load["answered_fps"])]
             + [f"{frames.get('dropped', 0)} of {frames['due']}", str(sum(frames.get(kind, 0) for kind in _LOST))]
             + [number(age.get(key)) for key in ("median", "p95", "p99", "max")]
-            + [number(load["late_ms"].get("p95")), f"{load['fairness']:.3f}"]
+            + [number(load["late_ms"].get("p95")), *_added(load), f"{load['fairness']:.3f}"]
         )
     settings = run["settings"]
     width, height = settings["frame_size"]
@@ -46,6 +47,13 @@ def serve_parts(run: Document) -> list[str]:
             markdown(["stage", "median", "p95", "p99"], stages),
         ]
     return parts
+
+
+def _added(load: dict[str, Any]) -> list[str]:
+    """What serving added to the model's own work, and how many times that work's time the age was."""
+    added, work_ms, age_ms = load["added_ms"], load["work_ms"].get("median"), load["age_ms"].get("p95")
+    times = number(age_ms / work_ms) if work_ms and age_ms is not None else ""
+    return [number(added.get("median")), number(added.get("p99")), times]
 
 
 def _throughput_parts(run: Document) -> list[str]:

@@ -16,11 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from serve.usual import Usual
+
 Work = TypeVar("Work")
 Result = TypeVar("Result")
-
-_NEWEST_WEIGHT = 0.2
-"""Of the last batch in the running mean of what one takes."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Batcher(Generic[Work, Result]):
         self._changed = threading.Condition()
         self._closed = False
         self._began_s: list[float | None] = [None] * len(lanes)
-        self._usual_s = 0.0
+        self._usual = Usual()
         self._threads = [
             threading.Thread(target=self._serve, args=(number, run), name=f"engine-{number}", daemon=True)
             for number, run in enumerate(lanes)
@@ -103,11 +102,11 @@ class Batcher(Generic[Work, Result]):
             raise
 
     def starts_in_s(self, ahead: int) -> float:
-        """When a piece that so many others are ahead of may expect to be begun, in seconds from now.
+        """In how many seconds a piece that so many others are ahead of may be begun, with a little luck.
 
         Infinity where every lane is busy and nobody knows for how long, as no batch has ended yet.
         """
-        now_s, usual_s = self._now_s(), self._usual_s or math.inf
+        now_s, usual_s = self._now_s(), self._usual.at_least_s() or math.inf
         free_s = [0.0 if began_s is None else max(0.0, began_s + usual_s - now_s) for began_s in self._began_s]
         heapq.heapify(free_s)
         for _ in range(ahead // self._max_batch):
@@ -172,5 +171,5 @@ class Batcher(Generic[Work, Result]):
         except Exception as error:  # engines' own exceptions share no nearer root
             return [error] * len(batch)
         spent_s = self._now_s() - started_s
-        self._usual_s += (spent_s - self._usual_s) * (_NEWEST_WEIGHT if self._usual_s else 1.0)
+        self._usual.note(spent_s)
         return [Timed(result, spent_s * 1000, len(batch)) for result in results]

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from scene.errors import FrameError
-from scene.image import MAX_PIXELS, RgbImage, decode_image, decode_raw
+from scene.image import MAX_PIXELS, Decoded, RgbImage, decode_for, decode_image, decode_raw
 
 
 class Encoding(Enum):
@@ -51,10 +51,26 @@ class EncodedFrame:
 
     def decode(self, max_pixels: int = MAX_PIXELS) -> RgbImage:
         """The pixels, uint8 [H, W, 3]; raises ``FrameError`` for bytes that are not what they claim."""
+        if self._is_raw:
+            return decode_raw(self.data, self.size_hw, self.encoding is Encoding.RAW_BGR, max_pixels)
+        self._check_file()
+        return decode_image(self.data, max_pixels)
+
+    def decode_for(self, network_hw: tuple[int, int], max_pixels: int = MAX_PIXELS) -> Decoded:
+        """The pixels for a network of input (height, width), and the frame's size: a JPEG that is far larger than the
+        input comes smaller, as ``scene.image.reduction`` has it, everything else as by ``decode``."""
+        if self._is_raw:
+            return Decoded(self.decode(max_pixels), self.size_hw)
+        self._check_file()
+        return decode_for(self.data, network_hw, max_pixels)
+
+    @property
+    def _is_raw(self) -> bool:
+        return self.encoding in (Encoding.RAW_RGB, Encoding.RAW_BGR)
+
+    def _check_file(self) -> None:
+        """Raise ``FrameError`` for an encoding that does not exist, and for a file of another one."""
         if self.encoding is None:
             raise FrameError("image.encoding: expected JPEG, PNG, raw RGB or raw BGR, but an unknown value came")
-        if self.encoding in (Encoding.RAW_RGB, Encoding.RAW_BGR):
-            return decode_raw(self.data, self.size_hw, self.encoding is Encoding.RAW_BGR, max_pixels)
         if self.data and not self.data.startswith(_MAGIC.get(self.encoding, b"")):
             raise FrameError(f"the frame of {len(self.data)} bytes is not {self.encoding.value}, as it claims to be")
-        return decode_image(self.data, max_pixels)

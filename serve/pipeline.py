@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from scene.image import Decoded
 from serve.answer import Answer, Options, StageClock
 from serve.batcher import Batcher
 from serve.engines import Engine, Outputs
@@ -21,10 +22,9 @@ from serve.frame import EncodedFrame
 from serve.model import Model
 from serve.settings import ServerSettings
 from serve.turns import Turn, Turns
+from serve.usual import Usual
 
 Result = TypeVar("Result")
-
-_NEWEST_WEIGHT = 0.2
 
 
 class Wanted(NamedTuple):
@@ -42,11 +42,12 @@ class Pipeline:
         self.model = model
         self._max_pixels = settings.max_pixels
         self._max_instances = settings.max_instances
+        self._reduced = settings.reduced_decoding
         lanes = [partial(_run, engine) for engine in model.engines]
         self._batcher: Batcher[Wanted, Outputs] = Batcher(lanes, settings.max_batch, settings.batch_delay_ms / 1000)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._finishers = ThreadPoolExecutor(settings.mask_threads, thread_name_prefix="masks")
-        self._usual_preparing_s = 0.0
+        self._preparing = Usual()
         self.turns = Turns(settings.decode_threads + len(lanes) * settings.max_batch, self._wait_s)
 
     async def answer(self, frame: EncodedFrame, options: Options, turn: Turn) -> Answer:
@@ -56,7 +57,7 @@ class Pipeline:
         try:
             started_s = time.perf_counter()
             size_hw, batch = await self._on(self._decoders, lambda: self._read(frame, clock))
-            self._learn(time.perf_counter() - started_s)
+            self._preparing.note(time.perf_counter() - started_s)
             run = await self._batcher.submit(Wanted(batch, self.model.least_score(options)), turn.release)
         finally:
             turn.release()
@@ -72,17 +73,19 @@ class Pipeline:
 
     def _read(self, frame: EncodedFrame, clock: StageClock) -> tuple[tuple[int, int], NDArray[np.uint8]]:
         with clock.stage("decode"):
-            image = frame.decode(self._max_pixels)
-        height, width = image.shape[:2]
-        return (height, width), self.model.prepare(image, clock)
+            image, size_hw = self._decoded(frame)
+        return size_hw, self.model.prepare(image, clock)
+
+    def _decoded(self, frame: EncodedFrame) -> Decoded:
+        """The picture, smaller where that is sooner done and the network sees as much, and the frame's own size."""
+        if self._reduced:
+            return frame.decode_for(self.model.artifact.size_hw, self._max_pixels)
+        image = frame.decode(self._max_pixels)
+        return Decoded(image, (image.shape[0], image.shape[1]))
 
     def _wait_s(self, preparing: int) -> float:
         """In how many seconds a further frame should be begun, so as to be ready when the network is."""
-        return self._batcher.starts_in_s(preparing) - self._usual_preparing_s
-
-    def _learn(self, preparing_s: float) -> None:
-        weight = _NEWEST_WEIGHT if self._usual_preparing_s else 1.0
-        self._usual_preparing_s += (preparing_s - self._usual_preparing_s) * weight
+        return self._batcher.starts_in_s(preparing) - self._preparing.at_most_s()
 
     async def _on(self, pool: ThreadPoolExecutor, step: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(pool, step)

@@ -15,7 +15,7 @@ from serve import wire
 from serve.answer import Answer, Options
 from serve.callers import Callers
 from serve.clock import SenderClock
-from serve.exchange import Reply
+from serve.exchange import Frame, Reply
 from serve.frame import EncodedFrame
 from serve.memory import MemoryLimit
 from serve.metrics import Metrics
@@ -24,6 +24,7 @@ from serve.pipeline import Admitted
 from serve.status import ErrorsAsStatus
 from serve.stream import FrameStream
 from serve.stream_account import StreamAccount
+from serve.tracking import Tracker
 from serve.turns import Member
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -86,6 +87,7 @@ class SegmentationServicer(SegmentationServiceServicer):
             pass  # a model that is not there is told now, not with the first frame
         name = str(next(self._numbers))
         account = StreamAccount(name, context.peer())
+        tracker = await asyncio.to_thread(Tracker) if configuration.stream.track else None
         stream = FrameStream(
             wire.read_frames(messages),
             partial(self._admit, options, Member(configuration.stream.priority)),
@@ -93,6 +95,7 @@ class SegmentationServicer(SegmentationServiceServicer):
             self._stopping,
             configuration.stream,
             clock,
+            None if tracker is None else partial(_tracked, tracker),
             name=name,
         )
         with account.open(options, configuration.stream):
@@ -125,6 +128,12 @@ def add_to_server(servicer: SegmentationServicer, server: grpc.aio.Server) -> No
         ),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+
+
+async def _tracked(tracker: Tracker, frame: Frame[EncodedFrame], answer: Answer) -> Answer:
+    """Frames are apart by when they were taken, or else sent."""
+    time_us = frame.capture_time_us if frame.capture_time_us > 0 else frame.send_time_us
+    return await asyncio.to_thread(tracker.update, answer, time_us / 1e6 if time_us > 0 else None)
 
 
 class _Admission:

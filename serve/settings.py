@@ -49,6 +49,8 @@ class ServerSettings:
     """How long a frame may wait for others to fill a batch while another lane is busy; an idle engine never waits."""
     decode_threads: int = 2
     """Threads that decode frames."""
+    reduced_decoding: bool = True
+    """Decode a JPEG that is far larger than the network's input at a half, quarter or eighth of its size."""
     mask_threads: int = 2
     """Threads that lay masks onto frames and encode them."""
     max_pixels: int = MAX_PIXELS

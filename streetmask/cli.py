@@ -14,6 +14,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "serve,client",
     ),
     ("serve",): Command("Serve a model over gRPC.", "streetmask.commands.serve:serve", "serve"),
+    ("health",): Command("Ask a server whether it serves.", "streetmask.commands.health:health", "client"),
     ("stream",): Command("Stream a video through a server.", "streetmask.commands.stream:stream", "client"),
     ("data", "synth"): Command("Make synthetic street scenes with labels.", "streetmask.commands.synth:synth", "serve"),
     ("data", "check"): Command(

@@ -64,9 +64,15 @@ class Painter:
         roomy = [_has_room(instance, self.size_hw[0]) for instance in found]
         if not any(roomy):
             return canvas
-        labels = [f"{each.class_name} {each.score:.2f}" for each, keep in zip(found, roomy, strict=True) if keep]
+        labels = [label_of(each) for each, keep in zip(found, roomy, strict=True) if keep]
         labelled = cast(sv.Detections, rows[np.array(roomy)])
         return self._label.annotate(canvas, labelled, labels)
+
+
+def label_of(instance: FoundInstance) -> str:
+    """What is written beside an instance: its class with its id where it has one, else with its score."""
+    number = f"{instance.score:.2f}" if instance.track_id is None else str(instance.track_id)
+    return f"{instance.class_name} {number}"
 
 
 @lru_cache(maxsize=4)

@@ -41,8 +41,8 @@ def test_no_module_that_serves_needs_what_only_training_has(heavy: str) -> None:
 @pytest.mark.parametrize(
     ("missing", "command"),
     [
-        (("onnxruntime", "prometheus_client", "grpc_reflection"), "streetmask.commands.stream"),
-        (("av", "supervision"), "streetmask.commands.serve"),
+        (("onnxruntime", "prometheus_client", "grpc_reflection", "norfair"), "streetmask.commands.stream"),
+        (("av", "supervision", "norfair"), "streetmask.commands.serve"),
     ],
 )
 def test_a_command_needs_only_its_own_extra(missing: tuple[str, ...], command: str) -> None:

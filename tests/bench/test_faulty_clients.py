@@ -24,7 +24,7 @@ FRAME = EncodedFrame.jpeg(street((0, (32, 16, 64, 48))), 95)
 MIB = 1 << 20
 
 SMALL: dict[str, tuple[Fault, int]] = {
-    "stalled-readers": (partial(stalled_readers, count=4), 4),
+    "stalled-readers": (partial(stalled_readers, count=4, takes_hold_s=0.5), 4),
     "slow-senders": (partial(slow_senders, count=4), 4),
     "vanishing": (partial(vanishing, count=100), 0),
     "idle-streams": (partial(idle_streams, count=30), 30),

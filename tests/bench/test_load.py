@@ -94,6 +94,14 @@ def test_an_engine_within_its_capacity_shows_its_delay_as_age_and_median() -> No
     assert report["answered_fps"] == pytest.approx(10)
 
 
+def test_what_serving_adds_is_the_age_without_the_model_s_own_work() -> None:
+    stages_ms = {"queue": 4.0, "decode": 3.0, "network": 15.0, "paste": 1.0, "total": 23.0}
+    log = StreamLog(10.0, [0.0], [0.0], {0: Outcome("answered", 24.5, at_s=0.0245, stages_ms=stages_ms)})
+    report = load_report([log])
+    assert report["work_ms"]["median"] == pytest.approx(19.0)
+    assert report["added_ms"]["p99"] == pytest.approx(5.5)
+
+
 def test_a_stall_counts_for_every_frame_that_was_due_in_it() -> None:
     """Frame 5 takes a second. The nine frames that fell due meanwhile wait too: latency 950, 860 ... ms by hand.
 

@@ -138,7 +138,7 @@ def test_memory_under_a_load_says_how_it_grew_where_the_load_is_long() -> None:
 
 def test_served_figures_say_what_was_dropped_and_how_old_answers_were() -> None:
     text = page([serve_document()])
-    assert "| load | 2.0 | 1.0 | 1 of 2 | 0 | 60.0 | 60.0 | 60.0 | 60.0 | 0.00 | 1.000 |" in text
+    assert "| load | 2.0 | 1.0 | 1 of 2 | 0 | 60.0 | 60.0 | 60.0 | 60.0 | 0.00 | 20.0 | 20.0 | 1.5 | 1.000 |" in text
     assert "- 0.800 (1.000 to 1.000) of the engine alone in a loop, 25.0 frames a second in the same run." in text
     assert "within 150 ms: 15.0 fps" in text
     assert "100 MiB" in text

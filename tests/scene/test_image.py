@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scene.errors import ConfigurationError, FrameError
-from scene.image import MAX_PIXELS, as_rgb, check_size, decode_image, decode_raw, is_whole, network_input, parse_size
+from scene.image import (
+    KEPT_OVER_INPUT,
+    MAX_PIXELS,
+    as_rgb,
+    check_size,
+    decode_for,
+    decode_image,
+    decode_raw,
+    is_whole,
+    network_input,
+    parse_size,
+    reduction,
+)
 
 HEIGHT, WIDTH = 48, 64
 
@@ -176,6 +188,56 @@ def test_the_default_limit_is_cinema_4k() -> None:
     check_size((2160, 4096))
     with pytest.raises(FrameError, match=str(MAX_PIXELS)):
         check_size((2160, 4097))
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "scale"),
+    [
+        ((720, 1280), 1),  # a half would be 640 wide, less than the input
+        ((959, 1920), 1),
+        ((960, 1919), 1),
+        ((960, 1920), 2),
+        ((1080, 1920), 2),
+        ((1440, 2560), 2),
+        ((2160, 3840), 4),
+        ((2160, 1600), 1),
+        ((480, 16_000), 1),
+        ((8000, 16_000), 8),
+    ],
+)
+def test_a_frame_is_decoded_smaller_where_that_is_still_larger_than_the_input(
+    size_hw: tuple[int, int], scale: int
+) -> None:
+    assert reduction(size_hw, (384, 768)) == scale
+
+
+@given(st.tuples(*[st.integers(16, 9000)] * 2), st.tuples(*[st.integers(16, 1000)] * 2))
+def test_a_reduced_side_is_never_too_small(size_hw: tuple[int, int], network_hw: tuple[int, int]) -> None:
+    scale = reduction(size_hw, network_hw)
+    kept = [side / scale >= KEPT_OVER_INPUT * wanted for side, wanted in zip(size_hw, network_hw, strict=True)]
+    assert scale == 1 or all(kept)
+
+
+def test_a_jpeg_for_a_small_network_comes_smaller_with_its_frame_s_size() -> None:
+    image, size_hw = decode_for(JPEG, (16, 16))
+    assert size_hw == (HEIGHT, WIDTH)
+    assert image.shape == (HEIGHT // 2, WIDTH // 2, 3)
+    means = picture().astype(float).reshape(HEIGHT // 2, 2, WIDTH // 2, 2, 3).mean(axis=(1, 3))
+    assert np.abs(image - means).mean() < 3
+
+
+def test_a_png_and_a_jpeg_for_a_large_network_come_in_full() -> None:
+    np.testing.assert_array_equal(decode_for(PNG, (1, 1)).image, decode_image(PNG))
+    np.testing.assert_array_equal(decode_for(JPEG, (HEIGHT, WIDTH)).image, decode_image(JPEG))
+
+
+def test_limits_hold_for_the_frame_that_would_be_decoded_smaller() -> None:
+    with pytest.raises(FrameError, match="may have 3071 pixels, but 64x48 came"):
+        decode_for(JPEG, (1, 1), max_pixels=HEIGHT * WIDTH - 1)
+    with pytest.raises(FrameError, match="truncated"):
+        decode_for(JPEG[:-2], (1, 1))
+    with pytest.raises(FrameError, match="at least 16x16"):
+        decode_for(lying_jpeg(8, 64), (1, 1))
 
 
 def test_raw_pixels_are_rgb_or_turned_round() -> None:

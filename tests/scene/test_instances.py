@@ -1,5 +1,8 @@
+import tracemalloc
 from math import floor
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -116,6 +119,32 @@ def test_a_mask_covers_its_box_and_never_leaves_the_frame(box: list[float], size
     assert y <= max(y1, 0) or h == 1
     assert x + w >= min(x2, size_hw[1])
     assert y + h >= min(y2, size_hw[0])
+
+
+def test_masks_are_resized_within_their_boxes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a 4K frame a hundred small objects cost the pixels of their boxes, never those of the frame."""
+    size_hw, resized = (2160, 3840), list[int]()
+    warp = cv2.warpAffine
+
+    def counted(*arguments: Any, **options: Any) -> NDArray[np.uint8]:
+        found: NDArray[np.uint8] = warp(*arguments, **options)
+        resized.append(found.size)
+        return found
+
+    monkeypatch.setattr(cv2, "warpAffine", counted)
+    corners = np.random.default_rng(3).uniform(0, 0.95, (100, 2))
+    boxes = np.hstack([corners, corners + 0.05]).tolist()
+    rows = detections(boxes, np.full((100, 96, 192), 255, np.uint8))
+    tracemalloc.start()
+    found = list(instances_on_frame(rows, size_hw))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    reached = [(0.05 * 2160 + 2 + 4 * 2160 / 96) * (0.05 * 3840 + 2 + 4 * 3840 / 192)] * 100
+    assert len(found) == len(resized) == 100
+    assert all(size <= most for size, most in zip(resized, reached, strict=True))
+    assert sum(one.mask.size for one in found) == sum(resized)
+    assert peak < 1.5 * sum(reached)
+    assert sum(reached) < 2160 * 3840, "all of them together less than one mask of the frame's size"
 
 
 def test_a_full_mask_lies_at_its_place() -> None:

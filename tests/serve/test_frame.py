@@ -64,6 +64,25 @@ def test_a_frame_that_is_not_what_it_claims_is_refused_in_words(frame: EncodedFr
         frame.decode()
 
 
+def test_only_jpeg_files_come_smaller_for_a_small_network() -> None:
+    raw, bgr = EncodedFrame.raw(IMAGE), EncodedFrame(IMAGE[..., ::-1].tobytes(), Encoding.RAW_BGR, (32, 48))
+    for whole in (raw, bgr, EncodedFrame(PNG), EncodedFrame(PNG, Encoding.PNG)):
+        image, size_hw = whole.decode_for((8, 8))
+        assert size_hw == (32, 48)
+        assert np.array_equal(image, IMAGE)
+    for file in (EncodedFrame(JPEG), EncodedFrame(JPEG, Encoding.JPEG)):
+        image, size_hw = file.decode_for((8, 8))
+        assert size_hw == (32, 48)
+        assert image.shape == (16, 24, 3)
+        assert np.array_equal(file.decode_for((32, 48)).image, file.decode())
+
+
+def test_what_is_refused_in_full_is_refused_for_a_network() -> None:
+    for frame in (EncodedFrame(JPEG, None), EncodedFrame(PNG, Encoding.JPEG), EncodedFrame.raw(IMAGE[:8])):
+        with pytest.raises(FrameError):
+            frame.decode_for((8, 8))
+
+
 @given(st.binary(max_size=200), st.sampled_from([None, *Encoding]), st.tuples(*[st.integers(0, 1 << 32)] * 2))
 def test_no_bytes_raise_anything_but_a_frame_error(data: bytes, encoding: Encoding, size_hw: tuple[int, int]) -> None:
     with pytest.raises(FrameError):

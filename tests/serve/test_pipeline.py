@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest
 import pytest_asyncio
+from numpy.typing import NDArray
 
 from scene.errors import FrameError
-from serve.answer import Answer, Options
+from scene.image import RgbImage
+from serve.answer import Answer, Options, StageClock
 from serve.frame import EncodedFrame
 from serve.model import Model
 from serve.pipeline import Pipeline
@@ -61,3 +64,23 @@ async def test_a_frame_whose_caller_left_is_not_run(tiny: Model, gated: GatedEng
     assert len((await first).instances) == 1
     pipeline.close()
     assert gated.runs == 1
+
+
+@pytest.mark.parametrize("reduced", [True, False])
+async def test_a_large_jpeg_is_decoded_smaller_and_answered_on_the_frame(tiny: Model, reduced: bool) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Spy(Model):
+        def prepare(self, image: RgbImage, clock: StageClock) -> NDArray[np.uint8]:
+            seen.append(image.shape)
+            return super().prepare(image, clock)
+
+    pipeline = Pipeline(Spy(tiny.artifact, tiny.engine), ServerSettings(reduced_decoding=reduced))
+    large = street((0, (256, 128, 512, 384)), size_hw=(512, 1024))
+    answer_to = await answer(pipeline, EncodedFrame.jpeg(large, 95))
+    pipeline.close()
+    assert seen == [(64, 128, 3) if reduced else (512, 1024, 3)]
+    assert answer_to.image_size_hw == (512, 1024)
+    assert answer_to.instances[0].box_xyxy == pytest.approx((256, 128, 512, 384), abs=1)
+    assert answer_to.instances[0].mask is not None
+    assert answer_to.instances[0].mask.on_frame((512, 1024)).sum() == pytest.approx(256 * 256, rel=0.05)

@@ -20,7 +20,7 @@ from scene.image import RgbImage
 from serve import wire
 from serve.answer import Answer, Options
 from serve.client import Client, Received
-from serve.exchange import Frame
+from serve.exchange import DropPolicy, Frame, StreamOptions
 from serve.frame import EncodedFrame
 from serve.model import Model
 from serve.servicer import SERVICE
@@ -240,3 +240,25 @@ def test_a_taken_port_stops_the_server_with_a_sentence(model_folder: Path) -> No
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_objects_keep_their_ids_over_the_frames_of_a_stream_that_asks_for_them(client: Client) -> None:
+    frames = [
+        street((0, (100 + 4 * number, 64, 228 + 4 * number, 192)), (2, (400, 64, 528, 192)), size_hw=(256, 640))
+        for number in range(8)
+    ]
+    plain = client.stream(frames[:2], stream=StreamOptions(DropPolicy.EVERY))
+    assert {found.track_id for each in plain for found in answer_of(each).instances} == {None}
+    followed = list(client.stream(frames, stream=StreamOptions(DropPolicy.EVERY, track=True)))
+    ids: dict[str, set[int | None]] = {}
+    for each in followed[1:]:  # an id appears with the second sighting
+        for found in answer_of(each).instances:
+            ids.setdefault(found.class_name, set()).add(found.track_id)
+    (red,), (blue,) = ids["red"], ids["blue"]
+    assert red != blue
+    assert None not in (red, blue)
+
+
+def answer_of(received: Received) -> Answer:
+    assert isinstance(received.reply.outcome, Answer)
+    return received.reply.outcome

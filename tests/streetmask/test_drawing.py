@@ -1,5 +1,7 @@
 """Instances drawn on frames."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from scene.classes import STREET_CLASSES
-from streetmask.drawing import COLOURS, Painter, _has_room, _run_lengths, painter_for
+from streetmask.drawing import COLOURS, Painter, _has_room, _run_lengths, label_of, painter_for
 from tests.streetmask.conftest import answered, found
 
 GREY = np.full((720, 1280, 3), 90, np.uint8)
@@ -56,6 +58,17 @@ def test_only_boxes_with_room_get_a_label() -> None:
     above = slice(280, 299)
     assert (painter.paint(GREY, answered(large))[above] != 90).any()
     assert not (painter.paint(GREY, answered(small))[280:295] != 90).any()
+
+
+def test_a_label_tells_the_id_of_an_instance_that_has_one_and_else_its_score() -> None:
+    car = found(2, (400, 300, 600, 500), score=0.876)
+    assert label_of(car) == "class2 0.88"
+    assert label_of(replace(car, track_id=7)) == "class2 7"
+    painter = Painter((720, 1280))
+    scored, tracked = (painter.paint(GREY, answered(each)) for each in (car, replace(car, track_id=7)))
+    changed = (scored != tracked).any(axis=2)
+    assert changed[280:301].any()
+    assert not changed[301:].any()
 
 
 def test_instances_without_masks_get_boxes_only() -> None:
