@@ -23,7 +23,7 @@ from serve.metrics import Metrics
 from serve.model import Model
 from serve.models import Models
 from serve.pipeline import Pipeline
-from serve.servicer import SERVICE as SERVICE
+from serve.servicer import SERVICE as SERVICE  # noqa: PLC0414 - this module's name for it, too
 from serve.servicer import SegmentationServicer, add_to_server
 from serve.settings import ServerSettings, message_bytes
 from serve.stream import STOPPING

@@ -56,7 +56,7 @@ class SegmentationServicer(SegmentationServiceServicer):
         self, request: pb.SegmentRequest | bytes, context: Context
     ) -> pb.SegmentResponse:
         """One picture."""
-        async with ErrorsAsStatus(context, self.callers.cut):
+        async with ErrorsAsStatus(context, give_up=self.callers.cut):
             with self.callers.answering(context.peer()):
                 frame, options = await wire.read_received_request(request)
                 with self._metrics.count_failure():
@@ -69,7 +69,7 @@ class SegmentationServicer(SegmentationServiceServicer):
         self, request_iterator: wire.Messages, context: Context
     ) -> None:
         """A stream of frames."""
-        async with ErrorsAsStatus(context, self.callers.cut):
+        async with ErrorsAsStatus(context, give_up=self.callers.cut):
             if self._streams >= self._max_streams:
                 raise LimitError(f"{self._max_streams} streams are open, and no more are taken; try again later")
             self._streams += 1

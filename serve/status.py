@@ -53,7 +53,7 @@ class ErrorsAsStatus:
     _refusals = Seldom()
 
     def __init__(
-        self, context: grpc.aio.ServicerContext[Any, Any], give_up: Callable[[str], object] = lambda _: None
+        self, context: grpc.aio.ServicerContext[Any, Any], *, give_up: Callable[[str], object] = lambda _: None
     ) -> None:
         self._context = context
         self._give_up = give_up
