@@ -49,6 +49,10 @@ class UnknownCallerError(AccessError):
     """The server does not know the caller, who showed no token or a wrong one."""
 
 
+class UnreadError(LimitError):
+    """A client leaves too many of its replies unread."""
+
+
 def require(field: str, allowed: bool, expected: str, came: object) -> None:
     """Raise ``ConfigurationError`` for a field's value unless it is allowed."""
     if not allowed:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -37,6 +37,12 @@ class Options:
             raise ConfigurationError("max_instances", f"expected 0 or more, but {count} came")
         if self.model_version < 0:
             raise ConfigurationError("model_version", f"expected 0 or more, but {self.model_version} came")
+
+    def limited(self, most: int) -> "Options":
+        """The same with so many instances at most; 0 for no limit."""
+        if most == 0 or (self.max_instances is not None and self.max_instances <= most):
+            return self
+        return replace(self, max_instances=most)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Self
 
 import grpc
 
-from serve import wire
+from serve import keepalive, wire
 from serve.answer import Answer, Options
 from serve.client_stream import ClientStream
 from serve.connection import Captured, Connection, Image, encoded, now_us
@@ -33,7 +33,7 @@ class AsyncClient:
     ``timeout_s`` and ``keepalive_s`` are those of ``Client``.
     """
 
-    def __init__(self, address: str, timeout_s: float = 30.0, keepalive_s: float = 10.0) -> None:
+    def __init__(self, address: str, timeout_s: float = 30.0, keepalive_s: float = keepalive.INTERVAL_S) -> None:
         self._connection = Connection(address, timeout_s, keepalive_s)
 
     async def segment(self, image: Image, options: Options | None = None, timeout_s: float | None = None) -> Answer:

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import Self
 
-from serve import wire
+from serve import keepalive, wire
 from serve.answer import Answer, Options
 from serve.client_stream import ClientStream
 from serve.connection import Captured, Connection, Image, encoded, now_us
@@ -33,7 +33,7 @@ class Client:
     often than every 5 s.
     """
 
-    def __init__(self, address: str, timeout_s: float = 30.0, keepalive_s: float = 10.0) -> None:
+    def __init__(self, address: str, timeout_s: float = 30.0, keepalive_s: float = keepalive.INTERVAL_S) -> None:
         self._connection = Connection(address, timeout_s, keepalive_s)
 
     def segment(self, image: Image, options: Options | None = None, timeout_s: float | None = None) -> Answer:

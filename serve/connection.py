@@ -13,6 +13,7 @@ from protos.streetmask.v1 import segmentation_pb2 as pb
 from protos.streetmask.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from scene.errors import ServerError, require
 from scene.image import MAX_PIXELS, RgbImage
+from serve import keepalive
 from serve.frame import EncodedFrame
 from serve.settings import message_bytes
 from serve.status import code_of, error_of
@@ -38,7 +39,6 @@ class Captured:
 def channel_options(keepalive_s: float) -> list[tuple[str, int]]:
     """A channel's settings: long messages, quick reconnection, and a sign of life after ``keepalive_s`` of silence."""
     require("keepalive_s", keepalive_s > 0, "more than 0", keepalive_s)
-    keepalive_ms = max(1, round(1000 * keepalive_s))
     return [
         ("grpc.max_receive_message_length", message_bytes(MAX_PIXELS)),
         ("grpc.max_send_message_length", -1),
@@ -46,11 +46,7 @@ def channel_options(keepalive_s: float) -> list[tuple[str, int]]:
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 1_000),
         ("grpc.max_reconnect_backoff_ms", 1_000),  # else a server that starts late would be found late
-        ("grpc.keepalive_time_ms", keepalive_ms),  # a server whose host vanished closes nothing
-        ("grpc.keepalive_timeout_ms", max(1, keepalive_ms // 2)),
-        ("grpc.http2.ping_timeout_ms", keepalive_ms * 3 // 2),  # pings for the bandwidth hold the keepalive ones back
-        ("grpc.keepalive_permit_without_calls", 0),
-        ("grpc.http2.max_pings_without_data", 0),
+        *keepalive.client_options(keepalive_s),
     ]
 
 

@@ -31,7 +31,7 @@ class EncodedFrame:
     ``encoding`` is None where the sender named one that does not exist. ``arrived_s`` is of the monotonic clock.
     """
 
-    data: bytes
+    data: bytes = field(repr=False)
     encoding: Encoding | None = Encoding.FILE
     size_hw: tuple[int, int] = (0, 0)
     arrived_s: float = field(default_factory=time.perf_counter, compare=False)

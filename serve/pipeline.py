@@ -42,6 +42,7 @@ class Pipeline:
         settings = settings or ServerSettings()
         self.model = model
         self._max_pixels = settings.max_pixels
+        self._max_instances = settings.max_instances
         self._reduced = settings.reduced_decoding
         lanes = [partial(_run, engine) for engine in model.engines]
         self._batcher: Batcher[Wanted, Outputs] = Batcher(lanes, settings.max_batch, settings.batch_delay_ms / 1000)
@@ -54,6 +55,7 @@ class Pipeline:
     async def answer(self, frame: EncodedFrame, options: Options, turn: Turn) -> Answer:
         """Answer one frame whose turn it is; raises ``FrameError`` if it cannot be used."""
         clock = StageClock(frame.arrived_s)
+        options = options.limited(self._max_instances)
         try:
             started_s = time.perf_counter()
             size_hw, batch = await self._on(self._decoders, lambda: self._read(frame, clock))

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -12,26 +13,32 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from protos.streetmask.v1 import admin_pb2, segmentation_pb2
+from protos.streetmask.v1 import admin_pb2
 from protos.streetmask.v1.admin_pb2_grpc import add_AdminServiceServicer_to_server
-from protos.streetmask.v1.segmentation_pb2_grpc import add_SegmentationServiceServicer_to_server
 from scene.errors import ServerError
+from serve import keepalive
 from serve.admin import AdminServicer
 from serve.daemon_thread import on_daemon_thread
 from serve.deployment import Deployer, LocalDeployer
+from serve.gate import Gate
+from serve.memory import MemoryLimit
 from serve.metrics import Metrics
 from serve.model import Model
 from serve.models import Models
 from serve.pipeline import Pipeline
-from serve.servicer import SegmentationServicer
+from serve.servicer import SERVICE as SERVICE  # noqa: PLC0414 - this module's name for it, too
+from serve.servicer import SegmentationServicer, add_to_server
 from serve.settings import ServerSettings, message_bytes
 from serve.start import Start, find_models
+from serve.stream import STOPPING
 from serve.watcher import Watcher
 
 LOG = logging.getLogger(__name__)
 
-SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"].full_name
 ADMIN_SERVICE = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
+
+_PARTING_S = 1.0
+"""How long the last words of calls that have ended may take to be sent."""
 
 _STATUS = health_pb2.HealthCheckResponse.ServingStatus
 
@@ -44,12 +51,15 @@ class Server:
         self._stopping = asyncio.Event()
         self.metrics = Metrics()
         self.models = Models()
-        self._servicer = SegmentationServicer(self.models, self.metrics, self._stopping, settings.max_streams)
+        self._memory = MemoryLimit(settings.max_memory_mib)
+        self._servicer = SegmentationServicer(
+            self.models, self.metrics, self._stopping, settings.max_streams, self._memory
+        )
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
-        self._server = _grpc_server(settings)
-        add_SegmentationServiceServicer_to_server(self._servicer, self._server)
+        self._server = _grpc_server(settings, Gate(SERVICE, self._check_open))
+        add_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._services = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        self._services = [SERVICE]
 
     def administer(self, deployer: Deployer) -> None:
         """Take admin calls for it; before ``listen``."""
@@ -58,7 +68,9 @@ class Server:
 
     async def listen(self) -> int:
         """Bind and answer calls, at first only that the model is loading; return the port."""
-        reflection.enable_server_reflection(self._services, self._server)
+        reflection.enable_server_reflection(
+            (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
         await self._report(_STATUS.NOT_SERVING)
         port = _bind(self._server, self._settings)
         if self._settings.metrics_port:
@@ -78,14 +90,28 @@ class Server:
         await self._report(_STATUS.SERVING)
 
     async def stop(self) -> None:
-        """Refuse new calls, let streams answer what they have, end what is not done in time."""
+        """Tell health's watchers, refuse new calls, let streams answer what they have, end what is not done in time.
+
+        New calls are refused with a sentence as long as one is being answered; only then is the port closed.
+        """
+        drained_s = time.monotonic() + self._settings.drain_s
         await self._health.enter_graceful_shutdown()
         self._stopping.set()
-        await self._server.stop(self._settings.drain_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain_s):
+                await self._servicer.callers.all_gone()
+        # Watchers of health never end by themselves.
+        await self._server.stop(min(_PARTING_S, max(0.0, drained_s - time.monotonic())))
         await self.models.close()
 
+    def _check_open(self) -> None:
+        """Raise what keeps a new call out."""
+        if self._stopping.is_set():
+            raise ServerError(STOPPING)
+        self._memory.check()
+
     async def _report(self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
-        for name in ("", SERVICE):
+        for name in ("", *self._services):
             await self._health.set(name, status)
 
 
@@ -105,6 +131,7 @@ async def serve(folder: Path, settings: ServerSettings, announce: Callable[[str]
             async with watching(start, deployer, settings.watch_s):
                 announce(f"listening on {settings.host}:{port}")
                 await told_to_stop.wait()
+            LOG.info("draining: new calls are refused, and what is not done in %g s is ended", settings.drain_s)
     finally:
         deployer.close()
         await server.stop()
@@ -138,17 +165,15 @@ async def _done_before(told_to_stop: asyncio.Event, work: Coroutine[Any, Any, No
     return True
 
 
-def _grpc_server(settings: ServerSettings) -> grpc.aio.Server:
+def _grpc_server(settings: ServerSettings, gate: Gate) -> grpc.aio.Server:
     longest = message_bytes(settings.max_pixels)
     options = [
         ("grpc.max_receive_message_length", longest),
         ("grpc.max_send_message_length", longest),
         ("grpc.so_reuseport", 0),  # else two servers would share a port, and each get some of the calls
-        ("grpc.keepalive_time_ms", 10_000),  # a client whose host vanished closes nothing
-        ("grpc.keepalive_timeout_ms", 5_000),
-        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # our clients ask every 10 s whether we are there
+        *keepalive.server_options(),
     ]
-    return grpc.aio.server(options=options, maximum_concurrent_rpcs=settings.max_calls)
+    return grpc.aio.server(interceptors=[gate], options=options, maximum_concurrent_rpcs=settings.max_calls)
 
 
 def _bind(server: grpc.aio.Server, settings: ServerSettings) -> int:

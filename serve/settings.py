@@ -7,6 +7,7 @@ from scene.artifact import Precision
 from scene.errors import require
 from scene.image import MAX_PIXELS
 from serve.engines import EngineName
+from serve.logs import LogFormat, LogLevel
 
 MESSAGE_SLACK_BYTES = 1 << 20
 _PIXELS_8K = 7680 * 4320
@@ -58,6 +59,10 @@ class ServerSettings:
     """Calls at a time, streams included; more are refused with RESOURCE_EXHAUSTED."""
     max_streams: int = 256
     """Streams at a time; more are refused with RESOURCE_EXHAUSTED."""
+    max_instances: int = 0
+    """Instances in an answer, the best by class score, whatever is asked for; 0 for as many as the model gives."""
+    max_memory_mib: int = 0
+    """While the process holds more MiB, calls, streams and frames are refused; 0 for no limit."""
     drain_s: float = 10.0
     """Seconds that calls have to finish when the server is told to stop, and frames when their model is exchanged."""
     metrics_port: int = 0
@@ -71,6 +76,10 @@ class ServerSettings:
     """A version whose files have more MiB than this together is not loaded."""
     admin_token: str = field(default="", repr=False)
     """Whoever deploys must show it; without one, only callers on this machine may deploy."""
+    log_format: LogFormat = "text"
+    """Lines for people, or one JSON object a line."""
+    log_level: LogLevel = "info"
+    """The least that is written to the log."""
 
     def __post_init__(self) -> None:
         require("host", bool(self.host), "a name or an address", self.host)
@@ -84,6 +93,8 @@ class ServerSettings:
         require("max_pixels", 256 <= self.max_pixels <= 1 << 28, f"256 to {1 << 28}", self.max_pixels)
         require("max_calls", self.max_calls >= 1, "1 or more", self.max_calls)
         require("max_streams", self.max_streams >= 1, "1 or more", self.max_streams)
+        require("max_instances", 0 <= self.max_instances <= 1 << 20, f"0 to {1 << 20}", self.max_instances)
+        require("max_memory_mib", self.max_memory_mib >= 0, "0 or more", self.max_memory_mib)
         require("drain_s", 0 <= self.drain_s <= 3600, "0 to 3600", self.drain_s)
         require("metrics_port", 0 <= self.metrics_port <= 65535, "0 to 65535", self.metrics_port)
         require("watch_s", self.watch_s == 0 or 0.1 <= self.watch_s <= 86400, "0, or 0.1 to 86400", self.watch_s)

@@ -1,7 +1,8 @@
 """The one table from our errors to gRPC's status codes, for the server; and back to an error, for the client."""
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -17,9 +18,14 @@ from scene.errors import (
     StreetMaskError,
     UnknownCallerError,
     UnknownModelError,
+    UnreadError,
 )
+from serve.logs import Seldom
 
 LOG = logging.getLogger(__name__)
+
+UNREAD_S = 5.0
+"""How long a status may wait for a client that has not taken what came before it."""
 
 StatusCodes = Mapping[type[StreetMaskError], grpc.StatusCode]
 
@@ -49,24 +55,59 @@ def status_of(error: Exception, codes: StatusCodes = STATUS_CODES) -> tuple[grpc
 
 
 class ErrorsAsStatus:
-    """Ends the call by the table when the block raises: ``async with ErrorsAsStatus(context): ...``."""
+    """Ends the call by the table when the block raises: ``async with ErrorsAsStatus(context): ...``.
 
-    def __init__(self, context: grpc.aio.ServicerContext[Any, Any], codes: StatusCodes = STATUS_CODES) -> None:
+    ``give_up`` is called with the peer of a client that does not take its status in time.
+    """
+
+    _refusals = Seldom()
+
+    def __init__(
+        self,
+        context: grpc.aio.ServicerContext[Any, Any],
+        codes: StatusCodes = STATUS_CODES,
+        *,
+        give_up: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self._context = context
         self._codes = codes
+        self._give_up = give_up
 
     async def __aenter__(self) -> None:
         """Nothing to prepare."""
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    ) -> bool | None:
         """A cancelled call has nobody left to tell."""
-        if isinstance(error, Exception):
-            code, sentence = status_of(error, self._codes)
-            if code is grpc.StatusCode.INTERNAL:
-                LOG.error("a call failed", exc_info=error)
-            await self._context.abort(code, sentence)
+        if not isinstance(error, Exception):
+            return None
+        code, sentence = status_of(error, self._codes)
+        self._log(error, code)
+        if isinstance(error, UnreadError):  # gRPC may say that the status is sent, and keep it with what is unread
+            asyncio.get_running_loop().call_later(UNREAD_S, self._give_up, self._context.peer())
+        ending = asyncio.ensure_future(self._context.abort(code, sentence))
+        try:
+            await asyncio.wait({ending}, timeout=UNREAD_S)
+            if not ending.done():
+                self._give_up(self._context.peer())
+            await ending
+        except grpc.aio.InternalError:
+            return True  # the client went away before it took the status: gRPC ends the call by itself
+        finally:
+            ending.cancel()
+        return None
+
+    def _log(self, error: Exception, code: grpc.StatusCode) -> None:
+        peer = self._context.peer()
+        names = {"peer": peer} if peer else {}
+        if code is grpc.StatusCode.INTERNAL:
+            LOG.error("a call failed", exc_info=error, extra=names)
+        elif isinstance(error, LimitError) and (silenced := self._refusals("limit")) is not None:
+            more = f"; {silenced} more since the last such line" if silenced else ""
+            LOG.warning("a limit is reached: %s%s", error, more, extra=names)
+        elif isinstance(error, FrameError):
+            LOG.info("a call's picture cannot be used: %s", error, extra=names)
 
 
 def code_of(error: grpc.RpcError) -> grpc.StatusCode:

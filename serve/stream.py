@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
-from scene.errors import ConfigurationError, FrameError, LimitError, ServerError, StreetMaskError
+from scene.errors import ConfigurationError, FrameError, LimitError, ServerError, StreetMaskError, UnreadError
 from serve.clock import SenderClock
 from serve.exchange import Drop, DropPolicy, Failure, FailureCode, Frame, In, Out, Reply, StreamOptions
 
@@ -29,6 +29,8 @@ MOST_UNREAD = 1024
 
 STALLED_S = 60.0
 """How long one reply may wait for a client that reads nothing."""
+
+STOPPING = "the server is stopping; connect again"
 
 READ_AHEAD = 8
 """Frames that wait in a stream that wants every frame answered, before reading pauses."""
@@ -147,7 +149,7 @@ class FrameStream(Generic[In, Out]):
         if self._ended_by is not None:
             raise self._ended_by
         if self._stopping.is_set():
-            raise ServerError("the server is stopping; connect again")
+            raise ServerError(STOPPING)
 
     async def _read(self) -> None:
         newest = -1
@@ -198,6 +200,8 @@ class FrameStream(Generic[In, Out]):
         except FrameError as error:
             LOG.info("a frame cannot be used: %s", error, extra=self._names(frame))
             return Failure(FailureCode.INVALID_FRAME, str(error))
+        except LimitError as error:
+            return Failure(FailureCode.INTERNAL, str(error))
         except Exception:
             return self._failed(frame)
 
@@ -224,7 +228,7 @@ class FrameStream(Generic[In, Out]):
 
     def _put(self, answer: Reply[Out]) -> None:
         if self._outgoing.qsize() >= MOST_UNREAD:
-            raise LimitError(f"{MOST_UNREAD} replies wait for the client to read them; read while you write")
+            raise UnreadError(f"{MOST_UNREAD} replies wait for the client to read them; read while you write")
         self._outgoing.put_nowait(answer)
 
     async def _write(self) -> None:
@@ -233,7 +237,7 @@ class FrameStream(Generic[In, Out]):
                 async with asyncio.timeout(STALLED_S):
                     await self._send(answer)
             except TimeoutError:
-                raise LimitError(f"the client has read nothing for {STALLED_S:g} s; read while you write") from None
+                raise UnreadError(f"the client has read nothing for {STALLED_S:g} s; read while you write") from None
             if not isinstance(answer.outcome, Drop):
                 self._unsent -= 1
                 self._sent.set()

@@ -4,11 +4,14 @@ What a client may get wrong is refused here or by the types themselves, as a ``C
 message's field; a frame that cannot be used is not refused here, so that its stream can go on and answer it by id.
 """
 
+import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+from google.protobuf.message import DecodeError
 
 from protos.streetmask.v1 import segmentation_pb2 as pb
 from scene.errors import ConfigurationError
@@ -44,7 +47,11 @@ _POLICIES = {
 }
 _POLICY_OF = {int(value): policy for policy, value in _POLICIES.items()} | {0: DropPolicy.NEWEST}
 
-Messages = AsyncIterator[pb.SegmentStreamRequest]
+Message = TypeVar("Message", pb.SegmentRequest, pb.SegmentStreamRequest)
+Messages = AsyncIterator[pb.SegmentStreamRequest | bytes]
+
+LARGE_BYTES = 1 << 20
+"""From this size on a message is parsed on a thread: a raw 4K frame's would hold the event loop for 10 to 20 ms."""
 
 
 class Configuration(NamedTuple):
@@ -63,9 +70,29 @@ def segment_request(frame: Frame[EncodedFrame], options: Options) -> pb.SegmentR
     return pb.SegmentRequest(frame=_frame_message(frame), options=_options_message(options))
 
 
+def received(kind: type[Message]) -> Callable[[bytes], Message | bytes]:
+    """What gRPC makes of a message's bytes: the message, or the bytes where parsing them is left to others."""
+
+    def parse(data: bytes) -> Message | bytes:
+        try:
+            return data if len(data) >= LARGE_BYTES else kind.FromString(data)
+        except DecodeError:
+            return data
+
+    return parse
+
+
 def read_segment_request(request: pb.SegmentRequest) -> tuple[Frame[EncodedFrame], Options]:
     """The picture of a request and its checked options."""
-    return _frame(request.frame), _options(request.options)
+    return _segment_request(request, time.perf_counter())
+
+
+async def read_received_request(request: pb.SegmentRequest | bytes) -> tuple[Frame[EncodedFrame], Options]:
+    """The same of what ``received`` made of a request."""
+    arrived_s = time.perf_counter()
+    if isinstance(request, bytes):
+        return await asyncio.to_thread(lambda: _segment_request(_parsed(pb.SegmentRequest, request), arrived_s))
+    return _segment_request(request, arrived_s)
 
 
 def configuration_request(configuration: Configuration) -> pb.SegmentStreamRequest:
@@ -90,7 +117,8 @@ def frame_request(frame: Frame[EncodedFrame]) -> pb.SegmentStreamRequest:
 
 async def read_configuration(messages: Messages) -> Configuration:
     """A stream's checked first message."""
-    first = await anext(messages, None)
+    data = await anext(messages, None)
+    first = _parsed(pb.SegmentStreamRequest, data) if isinstance(data, bytes) else data
     kind = None if first is None else first.WhichOneof("request")
     if first is None or kind != "configuration":
         came = "a frame" if kind == "frame" else "nothing"
@@ -102,11 +130,35 @@ async def read_configuration(messages: Messages) -> Configuration:
 async def read_frames(messages: Messages) -> AsyncIterator[Frame[EncodedFrame]]:
     """The frames of a stream after its configuration."""
     async for message in messages:
-        kind = message.WhichOneof("request")
-        if kind != "frame":
-            came = "a second configuration" if kind == "configuration" else "an empty message"
-            raise ConfigurationError("frame", f"expected after the first message of a stream, but {came} came")
-        yield _frame(message.frame)
+        arrived_s = time.perf_counter()
+        if isinstance(message, bytes):
+            yield await asyncio.to_thread(_read_frame, message, arrived_s)
+        else:
+            yield _stream_frame(message, arrived_s)
+
+
+def _read_frame(data: bytes, arrived_s: float) -> Frame[EncodedFrame]:
+    return _stream_frame(_parsed(pb.SegmentStreamRequest, data), arrived_s)
+
+
+def _stream_frame(message: pb.SegmentStreamRequest, arrived_s: float) -> Frame[EncodedFrame]:
+    kind = message.WhichOneof("request")
+    if kind != "frame":
+        came = "a second configuration" if kind == "configuration" else "an empty message"
+        raise ConfigurationError("frame", f"expected after the first message of a stream, but {came} came")
+    return _frame(message.frame, arrived_s)
+
+
+def _segment_request(request: pb.SegmentRequest, arrived_s: float) -> tuple[Frame[EncodedFrame], Options]:
+    return _frame(request.frame, arrived_s), _options(request.options)
+
+
+def _parsed(kind: type[Message], data: bytes) -> Message:
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        name = kind.DESCRIPTOR.full_name
+        raise ConfigurationError("request", f"expected a {name}, but {len(data)} bytes that are none came") from error
 
 
 def _frame_message(frame: Frame[EncodedFrame]) -> pb.Frame:
@@ -117,9 +169,8 @@ def _frame_message(frame: Frame[EncodedFrame]) -> pb.Frame:
     return pb.Frame(id=frame.id, capture_time_us=frame.capture_time_us, image=message, send_time_us=frame.send_time_us)
 
 
-def _frame(message: pb.Frame) -> Frame[EncodedFrame]:
+def _frame(message: pb.Frame, arrived_s: float) -> Frame[EncodedFrame]:
     image = message.image
-    arrived_s = time.perf_counter()
     encoded = EncodedFrame(image.data, _ENCODING_OF.get(image.encoding), (image.height, image.width), arrived_s)
     return Frame(message.id, message.capture_time_us, encoded, message.send_time_us, arrived_s)
 

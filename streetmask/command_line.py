@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from scene.errors import StreetMaskError
+from scene.errors import ConfigurationError, StreetMaskError
 
 INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended."""
@@ -23,6 +23,8 @@ _LINE_EVERY = 100
 class Command:
     """A subcommand: one function of one frozen dataclass of arguments, imported when it is asked for.
 
+    Where that dataclass has a class method ``defaults``, it is given the words after the command's name and returns the
+    arguments from which the flags go on: what a file and the environment say, ``tyro.MISSING`` for what must be given.
     ``entry`` is ``module:function``; ``extra`` names the optional dependencies that it needs. A function that returns a
     number ends the program with it.
     """
@@ -55,7 +57,7 @@ class CommandLine:
         command = self.commands[name]
         try:
             function = _load(command.entry)
-            status = function(tyro.cli(_arguments_type(function), prog=f"{self.program} {' '.join(name)}", args=words))
+            status = function(_parsed(_arguments_type(function), f"{self.program} {' '.join(name)}", words))
         except StreetMaskError as error:
             return self._complain(str(error))
         except OSError as error:
@@ -95,6 +97,18 @@ def show_count(things: str, done: int, total: int) -> None:
         print(f"\r{done} of {total} {things}", end="\n" if done == total else "", flush=True, file=sys.stderr)
     elif done % _LINE_EVERY == 0 or done == total:
         print(f"{done} of {total} {things}", flush=True, file=sys.stderr)
+
+
+def _parsed(kind: type, program: str, words: list[str]) -> object:
+    """The arguments; raises ``ConfigurationError``, whose field is the flag, for a value that the dataclass refuses."""
+    start = {"default": kind.defaults(words)} if hasattr(kind, "defaults") else {}
+    try:
+        return tyro.cli(kind, prog=program, args=words, **start)
+    except ConfigurationError as error:
+        flag = f"--{error.field.replace('_', '-')}"
+        if flag not in {word.split("=")[0].replace("_", "-") for word in words}:
+            raise
+        raise ConfigurationError(flag, str(error).removeprefix(f"{error.field}: ")) from error
 
 
 def _load(entry: str) -> Callable[..., int | None]:

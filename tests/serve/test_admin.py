@@ -100,7 +100,9 @@ def test_a_stream_that_asks_for_a_version_ends_with_not_found_when_that_is_unloa
             yield RED
 
     with Client(admin_server.address) as client:
-        replies = client.stream(frames(), Options(model_version=1), in_flight=1)  # type: ignore[arg-type]
+        every = StreamOptions(policy=DropPolicy.EVERY)
+        pinned = Options(model_version=1)
+        replies = client.stream(frames(), pinned, in_flight=1, stream=every)  # type: ignore[arg-type]
         with pytest.raises(ServerError, match=r"NOT_FOUND.*model_version: expected 2 or 0 for tiny, but 1 came"):
             answered.extend(each.reply.frame_id for each in replies)
     assert answered == list(range(5))

@@ -24,7 +24,7 @@ from serve.connection import Captured
 from serve.exchange import DropPolicy, Frame, StreamOptions
 from serve.frame import EncodedFrame
 from serve.model import Model
-from serve.server import SERVICE
+from serve.servicer import SERVICE
 from serve.settings import ServerSettings
 from tests.serve.conftest import PATIENCE_S, GatedEngine, RunningServer, running
 from tests.serve.tiny_model import street

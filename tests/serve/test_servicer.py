@@ -127,6 +127,36 @@ def test_a_raw_4k_frame_fits(server: RunningServer) -> None:
     assert [each.class_name for each in response.segmentation.instances] == ["red"]
 
 
+def _as_it_is(data: bytes) -> bytes:
+    return data
+
+
+@pytest.mark.parametrize("data", [b"\xff" * 100, b"\xff" * (2 << 20)])
+def test_bytes_that_are_no_message_end_their_call_with_a_sentence(server: RunningServer, data: bytes) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        single = channel.unary_unary("/streetmask.v1.SegmentationService/Segment", _as_it_is, _as_it_is)
+        stream = channel.stream_stream("/streetmask.v1.SegmentationService/SegmentStream", _as_it_is, _as_it_is)
+        good = CONFIGURATION.SerializeToString()
+        for call in (
+            lambda: single(data),
+            lambda: list(stream(iter([data]))),
+            lambda: list(stream(iter([good, data]))),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                call()
+            assert caught.value.code() is INVALID
+            assert f"but {len(data)} bytes that are none came" in str(caught.value.details())
+
+
+def test_large_frames_of_a_stream_are_answered_in_order_with_small_ones(stub: SegmentationServiceStub) -> None:
+    picture = street((0, (0, 0, 400, 400)), size_hw=(800, 1000))
+    large = image(picture.tobytes(), pb.IMAGE_ENCODING_RAW_RGB, 1000, 800)
+    first = pb.SegmentStreamRequest(configuration=pb.StreamConfiguration(drop_policy=pb.DROP_POLICY_EVERY_FRAME))
+    replies = list(stub.SegmentStream(iter([first, *(frame(n, large if n % 2 else None) for n in range(6))])))
+    assert [each.frame_id for each in replies] == list(range(6))
+    assert [each.segmentation.image_width for each in replies] == [128, 1000] * 3
+
+
 class Paced:
     """Requests that a test sends one by one."""
 

@@ -76,7 +76,7 @@ def test_a_wrong_argument_is_wrong_usage() -> None:
 @pytest.mark.parametrize(
     ("count", "status", "sentence"),
     [
-        ("-1", 1, "streetmask: max_count: expected 0 or more, but -1 came\n"),
+        ("-1", 1, "streetmask: --max-count: expected 0 or more, but -1 came\n"),
         ("1", 1, "streetmask: the disk is full\n"),
         ("2", INTERRUPTED, ""),
         ("3", 1, "streetmask: `count` needs the package torch: pip install 'streetmask[train]'\n"),

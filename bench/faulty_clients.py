@@ -1,0 +1,185 @@
+"""Clients that misbehave, for as long as a block runs, and what their neighbours notice of it.
+
+A fault is a context manager on an address: of bounded count, gone when its block ends, and cheap enough that what the
+neighbours notice is the server's doing and not the load of the machine that plays the clients.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
+from typing import Any
+
+from bench.load import LoadPlan, run_load
+from bench.raw_stream import PREFACE, RawStream, connect, message_frame
+from bench.samples import summary
+from scene.errors import ServerError
+from serve import wire
+from serve.answer import Options
+from serve.client import Client
+from serve.exchange import Frame, StreamOptions
+from serve.frame import EncodedFrame
+
+Fault = Callable[[str, EncodedFrame], AbstractContextManager[None]]
+"""Plays a fault on a server's address, with a frame that it can use."""
+
+_STALLED_FPS = 10.0
+_SLOW_S = 1.0
+_VANISH_WITHIN_S = 2.0
+_SETTLE_S = 0.5
+_TAKES_HOLD_S = 4.0
+"""Until every reader that stalls has left as much unread as lets the server pause its work for it."""
+
+
+@contextmanager
+def stalled_readers(
+    address: str, frame: EncodedFrame, count: int = 4, takes_hold_s: float = _TAKES_HOLD_S
+) -> Iterator[None]:
+    """Streams that send ten frames a second and take not one byte of the answers, though they answer every ping.
+
+    The block begins when they have stalled: until then they are streams like others.
+    """
+    with ExitStack() as stack:
+        streams = [stack.enter_context(RawStream(address, window=0)) for _ in range(count)]
+        for stream in streams:
+            stream.acknowledge()
+            stream.send(_configuration())
+        stack.enter_context(_repeated(1 / _STALLED_FPS, partial(_send_all, streams, frame)))
+        threading.Event().wait(takes_hold_s)
+        yield
+
+
+@contextmanager
+def slow_senders(address: str, frame: EncodedFrame, count: int = 16) -> Iterator[None]:
+    """Streams that send a frame by one byte a second, and as many connections that do so with HTTP/2's first words."""
+    message = message_frame(_message(frame, 0))
+    with ExitStack() as stack:
+        streams = [stack.enter_context(RawStream(address)) for _ in range(count)]
+        for stream in streams:
+            stream.acknowledge()
+            stream.send(_configuration())
+        sockets = [stack.enter_context(connect(address)) for _ in range(count)]
+
+        def send(turn: int) -> None:
+            for stream in streams:
+                with suppress(OSError):
+                    stream.send_data(message[turn : turn + 1])
+            for connection in sockets:
+                with suppress(OSError):
+                    connection.sendall(PREFACE[turn : turn + 1])
+
+        stack.enter_context(_repeated(_SLOW_S, send))
+        yield
+
+
+@contextmanager
+def vanishing(address: str, frame: EncodedFrame, count: int = 500) -> Iterator[None]:
+    """Clients that open a stream, send a frame and reset the connection, one after the other within two seconds."""
+
+    def come_and_go(turn: int) -> None:
+        if turn < count:
+            with suppress(OSError):
+                stream = RawStream(address)
+                stream.send(_configuration())
+                stream.send(_message(frame, 0))
+                stream.vanish()
+
+    with _repeated(_VANISH_WITHIN_S / count, come_and_go):
+        yield
+
+
+@contextmanager
+def idle_streams(address: str, frame: EncodedFrame, count: int = 200) -> Iterator[None]:
+    """Streams that were opened and are silent since."""
+    del frame
+    with ExitStack() as stack:
+        for _ in range(count):
+            stream = stack.enter_context(RawStream(address))
+            stream.acknowledge()
+            stream.send(_configuration())
+        yield
+
+
+FAULTS: Mapping[str, Fault] = {
+    "stalled-readers": stalled_readers,
+    "slow-senders": slow_senders,
+    "vanishing": vanishing,
+    "idle-streams": idle_streams,
+}
+
+
+def others_p99(
+    address: str,
+    fault: Fault,
+    frame: EncodedFrame,
+    rates: tuple[float, ...] = (10.0,),
+    windows: int = 6,
+    window_s: float = 3.0,
+) -> dict[str, Any]:
+    """What well-behaved streams of these rates notice: age of answers in milliseconds, in turns without and with the
+    fault; of p50 and p99 the ratio with to without; frames that were not answered, and errors."""
+    ages: dict[str, list[float]] = {"quiet": [], "fault": []}
+    lost = {"quiet": 0, "fault": 0}
+    errors: list[str] = []
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(address)) for _ in rates]
+        for turn in range(2 * windows):
+            kind = ("quiet", "fault")[turn % 2]
+            with fault(address, frame) if kind == "fault" else ExitStack():
+                logs, ending = run_load(
+                    [client.stream for client in clients],
+                    [frame],
+                    LoadPlan(rates, window_s, seed=turn // 2),
+                    partial(_close, clients),
+                )
+            outcomes = [outcome for log in logs for outcome in log.all_outcomes()]
+            ages[kind] += [outcome.latency_ms for outcome in outcomes if outcome.kind == "answered"]
+            lost[kind] += sum(outcome.kind != "answered" for outcome in outcomes)
+            errors += [log.error for log in logs if log.error]
+            if ending != "whole":
+                raise ServerError(f"the neighbours' load was {ending}")
+            threading.Event().wait(_SETTLE_S)
+    quiet, faulty = summary(ages["quiet"]), summary(ages["fault"])
+    ratios = {f"{name}_ratio": round(faulty[key] / quiet[key], 3) for name, key in (("p50", "median"), ("p99", "p99"))}
+    return {"quiet_ms": quiet, "fault_ms": faulty, **ratios, "not_answered": lost, "errors": errors}
+
+
+def _configuration() -> bytes:
+    request = wire.configuration_request(wire.Configuration(Options(), StreamOptions(), 0))
+    return request.SerializeToString()
+
+
+def _message(frame: EncodedFrame, number: int) -> bytes:
+    return wire.frame_request(Frame(number, 0, frame)).SerializeToString()
+
+
+def _send_all(streams: list[RawStream], frame: EncodedFrame, turn: int) -> None:
+    message = _message(frame, turn)
+    for stream in streams:
+        with suppress(OSError):  # the server has ended it
+            stream.send(message)
+
+
+@contextmanager
+def _repeated(interval_s: float, act: Callable[[int], None]) -> Iterator[None]:
+    """Call ``act`` with 0, 1, ... at that interval on a thread while the block runs."""
+    ended = threading.Event()
+
+    def run() -> None:
+        turn = 0
+        while not ended.wait(interval_s):
+            act(turn)
+            turn += 1
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _close(clients: list[Client]) -> None:
+    for client in clients:
+        client.close()

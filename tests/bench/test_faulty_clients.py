@@ -1,0 +1,92 @@
+"""Each fault: while it lasts others are answered, and when it ends nothing of it is left in the server."""
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from bench.faulty_clients import FAULTS, Fault, idle_streams, others_p99, slow_senders, stalled_readers, vanishing
+from serve.answer import Answer
+from serve.client import Client
+from serve.frame import EncodedFrame
+from serve.memory import resident_bytes
+from serve.model import Model
+from serve.settings import ServerSettings
+from tests.serve.conftest import RunningServer, running
+from tests.serve.test_server import eventually, open_streams
+from tests.serve.tiny_model import street
+
+FRAME = EncodedFrame.jpeg(street((0, (32, 16, 64, 48))), 95)
+MIB = 1 << 20
+
+SMALL: dict[str, tuple[Fault, int]] = {
+    "stalled-readers": (partial(stalled_readers, count=4, takes_hold_s=0.5), 4),
+    "slow-senders": (partial(slow_senders, count=4), 4),
+    "vanishing": (partial(vanishing, count=100), 0),
+    "idle-streams": (partial(idle_streams, count=30), 30),
+}
+
+
+@pytest.fixture
+def busy(tiny: Model) -> Iterator[RunningServer]:
+    with running(lambda: tiny, ServerSettings(port=0, threads=1, drain_s=0)) as server:
+        yield server
+
+
+def tasks(server: RunningServer) -> int:
+    async def count() -> int:
+        gc.collect()
+        return len(asyncio.all_tasks())
+
+    return asyncio.run_coroutine_threadsafe(count(), server._loop).result()
+
+
+def test_every_fault_is_tested() -> None:
+    assert SMALL.keys() == FAULTS.keys()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_others_are_answered_and_nothing_is_left(
+    busy: RunningServer, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    fault, streams = SMALL[name]
+    with Client(busy.address) as client:
+        client.segment(FRAME)
+        idle = tasks(busy)
+        with fault(busy.address, FRAME):
+            eventually(lambda: (open_streams(busy) or 0) >= streams)
+            for _ in range(3):
+                received = list(client.stream([FRAME] * 8, in_flight=1))
+                assert [each.reply.frame_id for each in received] == list(range(8))
+                assert all(isinstance(each.reply.outcome, Answer) for each in received)
+                time.sleep(0.3)
+        eventually(lambda: open_streams(busy) == 0)
+        eventually(lambda: tasks(busy) <= idle)
+        client.segment(FRAME)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_those_that_vanish_leave_no_memory_behind(busy: RunningServer) -> None:
+    def come_and_go() -> None:
+        with vanishing(busy.address, FRAME, count=200):
+            time.sleep(2.2)
+        eventually(lambda: open_streams(busy) == 0)
+
+    come_and_go()
+    before = resident_bytes()
+    come_and_go()
+    assert resident_bytes() - before < 16 * MIB
+
+
+def test_what_neighbours_notice_is_told_in_ratios(busy: RunningServer) -> None:
+    found = others_p99(busy.address, partial(idle_streams, count=5), FRAME, (20.0,), windows=1, window_s=0.5)
+    assert found["quiet_ms"]["count"] == found["fault_ms"]["count"] == 10
+    assert found["not_answered"] == {"quiet": 0, "fault": 0}
+    assert found["errors"] == []
+    ratio = found["fault_ms"]["p99"] / found["quiet_ms"]["p99"]
+    assert found["p99_ratio"] == pytest.approx(ratio, abs=1e-3)
+    assert found["p50_ratio"] > 0
