@@ -3,9 +3,9 @@
 from bench.report import Document
 
 
-def markdown(heads: list[str], rows: list[list[str]]) -> str:
-    """A table whose first column is words, the others figures."""
-    marks = ["---" if column == 0 else "---:" for column in range(len(heads))]
+def markdown(heads: list[str], rows: list[list[str]], words: int = 1) -> str:
+    """A table whose first columns are words, the others figures."""
+    marks = ["---" if column < words else "---:" for column in range(len(heads))]
     return "\n".join("| " + " | ".join(row) + " |" for row in (heads, marks, *rows))
 
 

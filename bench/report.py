@@ -11,7 +11,7 @@ from scene.errors import DataError
 
 SCHEMA_VERSION = 2
 
-Kind = Literal["engine", "export", "serve", "accuracy", "train", "track", "decode", "triton"]
+Kind = Literal["engine", "export", "serve", "accuracy", "train", "track", "decode", "triton", "faults"]
 Document = dict[str, Any]
 
 

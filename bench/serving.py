@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from bench.bare import BARE_LOOPS, BareLoop, Loop
+from bench.faults import FaultBench, FaultName, play
 from bench.frames import load_frames
 from bench.load import ANY_IN_FLIGHT, Arrivals, Exchange, LoadPlan, load_report, run_load
 from bench.machine import Watch
@@ -76,6 +77,10 @@ class ServeArguments:
     """Frames' WIDTHxHEIGHT; their own, or 1280x720 of generated ones, without it."""
     jpeg_quality: int = 90
     """1 to 100; 0 sends raw pixels."""
+    fault: tuple[FaultName, ...] = ()
+    """Faults to play, each on a server of its own, instead of any load; needs --spawn."""
+    fault_share: float = 1.0
+    """How much of each fault: 1 for all of it, less for a trial."""
     metrics: str = ""
     """HOST:PORT of the server's metrics, for its memory; a spawned server is looked at without it."""
     seed: int = 1
@@ -86,6 +91,8 @@ class ServeArguments:
     def __post_init__(self) -> None:
         require("server", bool(self.server) != (self.spawn is not None), "either --server or --spawn", self.server)
         require("bare", not self.bare or self.spawn is not None, "--spawn beside it", self.bare)
+        require("fault", not self.fault or self.spawn is not None, "--spawn beside it", self.fault)
+        require("fault_share", 0 < self.fault_share <= 1, "more than 0 and at most 1", self.fault_share)
         require("streams", 1 <= self.streams <= 256, "1 to 256", self.streams)
         require("rate", len(self.rate) in (1, self.streams), "one, or one for each stream", self.rate)
         require("rate", all(0 < rate <= 1000 for rate in self.rate), "more than 0 and at most 1000", self.rate)
@@ -223,6 +230,8 @@ def serve(arguments: ServeArguments) -> int:
     ]
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(arguments).items()}
     settings |= {"frame_size": [pictures.shape[2], pictures.shape[1]], "rates": list(arguments.rates)}
+    if arguments.fault and arguments.spawn is not None:
+        return _faults(FaultBench(arguments.spawn, frames, arguments.fault_share), arguments, settings)
     watch = Watch()
     with _server(arguments) as (address, pid):
         watch.lap()
@@ -237,6 +246,21 @@ def serve(arguments: ServeArguments) -> int:
         arguments.out,
     )
     return INTERRUPTED if bench.stopped else int(bool(bench.error))
+
+
+def _faults(bench: FaultBench, arguments: ServeArguments, settings: dict[str, Any]) -> int:
+    """Play the faults, each in a line for people, and end in one line of JSON; the exit status."""
+    watch, stopped = Watch(), False
+    found: dict[str, Any] = {}
+    try:
+        for name, fault in play(bench, arguments.fault):
+            found[name] = fault
+            print(f"{name}: {fault['did']}: {fault['came']}", flush=True)
+            watch.lap()
+    except KeyboardInterrupt:
+        stopped = True
+    emit(document("faults", watch, settings, stopped, faults=found), arguments.out)
+    return INTERRUPTED if stopped else int(any("error" in fault for fault in found.values()))
 
 
 def served_fps(clients: list[Client], frames: list[EncodedFrame]) -> float:

@@ -7,7 +7,16 @@ from typing import Annotated, get_args
 
 import tyro
 
-from bench import decode_table, engine_table, export_table, serve_table, track_table, train_table, triton_table
+from bench import (
+    decode_table,
+    engine_table,
+    export_table,
+    faults_table,
+    serve_table,
+    track_table,
+    train_table,
+    triton_table,
+)
 from bench.report import Document, Kind, read_document
 from scene.errors import ConfigurationError
 
@@ -50,6 +59,7 @@ def page(runs: list[Document]) -> str:
         ("engine", "Networks and engines", engine_table.NOTE, partial(engine_table.engine_parts, of_kind["accuracy"])),
         ("accuracy", "Accuracy", "", engine_table.accuracy_parts),
         ("serve", "Serving", serve_table.NOTE, serve_table.serve_parts),
+        ("faults", "Faults", faults_table.NOTE, faults_table.faults_parts),
         ("track", "Tracking", track_table.NOTE, track_table.track_parts),
         ("decode", "Decoding at reduced scale", decode_table.NOTE, decode_table.decode_parts),
         ("triton", "Against Triton", triton_table.NOTE, triton_table.triton_parts),
