@@ -17,13 +17,15 @@ class Deployment:
     """What is wanted. ``version`` 0 is the newest in the repository.
 
     With ``keep_others`` other versions of the name stay loaded and are reached by their number; with ``force`` a
-    version that is loaded is loaded again, as its files have changed.
+    version that is loaded is loaded again, as its files have changed. ``runs_on`` is the way to run it, as a
+    ``ModelStatus`` tells it; empty, the settings and the engines' own times choose.
     """
 
     name: str
     version: int = 0
     keep_others: bool = False
     force: bool = False
+    runs_on: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from grpc_reflection.v1alpha import reflection
 
 from protos.streetmask.v1 import segmentation_pb2
 from protos.streetmask.v1.segmentation_pb2_grpc import add_SegmentationServiceServicer_to_server
-from scene.errors import ServerError
 from serve.metrics import Metrics
 from serve.model import Model
 from serve.models import Models
 from serve.pipeline import Pipeline
+from serve.port import not_listening
 from serve.servicer import SegmentationServicer
 from serve.settings import ServerSettings, message_bytes
 
@@ -59,6 +59,10 @@ class Server:
         """Load the model on a thread, then serve it; cancelled, leave the thread to end with the process."""
         model = await _on_daemon_thread(load)
         await self.models.switch(Pipeline(model, self._settings))
+        await self.ready()
+
+    async def ready(self) -> None:
+        """Say that calls are answered from now on."""
         await self._report(_STATUS.SERVING)
 
     async def stop(self) -> None:
@@ -79,20 +83,20 @@ async def serve(folder: Path, settings: ServerSettings, announce: Callable[[str]
     Raises ``ArtifactError`` for a folder that cannot be served, ``ServerError`` for an address that is taken.
     """
     server = Server(settings)
-    told_to_stop = _stop_signals()
+    told_to_stop = stop_signals()
     port = await server.listen()
     try:
         load = server.load(
             partial(Model.load, folder, settings.engine_threads, settings.precision, settings.engine, settings.lanes)
         )
-        if await _done_before(told_to_stop, load):
+        if await done_before(told_to_stop, load):
             announce(f"listening on {settings.host}:{port}")
             await told_to_stop.wait()
     finally:
         await server.stop()
 
 
-async def _done_before(told_to_stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+async def done_before(told_to_stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
     """Whether the work was done before the server was told to stop; raises what the work raises, or cancels it."""
     working, stopping = asyncio.create_task(work), asyncio.create_task(told_to_stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -135,7 +139,8 @@ def _grpc_server(settings: ServerSettings) -> grpc.aio.Server:
     options = [
         ("grpc.max_receive_message_length", longest),
         ("grpc.max_send_message_length", longest),
-        ("grpc.so_reuseport", 0),  # else two servers would share a port, and each get some of the calls
+        # Two servers would else share a port, and each get some of the calls, as workers of one server do.
+        ("grpc.so_reuseport", int(settings.workers > 1)),
         ("grpc.keepalive_time_ms", 10_000),  # a client whose host vanished closes nothing
         ("grpc.keepalive_timeout_ms", 5_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # our clients ask every 10 s whether we are there
@@ -150,11 +155,12 @@ def _bind(server: grpc.aio.Server, settings: ServerSettings) -> int:
     except RuntimeError:
         port = 0
     if port == 0:
-        raise ServerError(f"cannot listen on {address}: the port is taken or the address is not this machine's")
+        raise not_listening(settings.host, settings.port)
     return port
 
 
-def _stop_signals() -> asyncio.Event:
+def stop_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)

@@ -1,0 +1,189 @@
+"""Several processes behind one port, and the one place that says what they are to have loaded.
+
+The supervisor loads no model and serves no call. A worker listens once it has all that is desired at that moment; a
+deployment is prepared by all that listen, and then switched by all.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from scene.errors import ServerError
+from serve.crew import Crew
+from serve.deployment import Deployment, ModelStatus
+from serve.desired import Desired
+from serve.metrics import CrewMetrics
+from serve.orders import Abandon, Commit, Deploy, Listen, ListModels, Prepare, Unload
+from serve.pipe import PeerGoneError
+from serve.port import reserved_port
+from serve.server import done_before, stop_signals
+from serve.settings import ServerSettings, usable_cpus
+from serve.worker import OpenDeployer, Post
+from serve.worker_process import WorkerProcess
+
+LOG = logging.getLogger(__name__)
+
+
+async def supervise(
+    open_deployer: OpenDeployer,
+    initial: Sequence[Deployment],
+    settings: ServerSettings,
+    announce: Callable[[str], None],
+) -> None:
+    """Serve by ``settings.workers`` processes until SIGTERM or SIGINT; announce the address once all answer.
+
+    ``open_deployer`` is called in each of them, ``initial`` is what they begin with. Raises ``StreetMaskError`` for
+    what cannot be loaded at the start, ``ServerError`` for an address that is taken and for a worker that never is
+    ready.
+    """
+    told_to_stop = stop_signals()
+    with (
+        reserved_port(settings.host, settings.port) as port,
+        TemporaryDirectory(prefix="streetmask-metrics-", ignore_cleanup_errors=True) as folder,
+    ):
+        supervisor = Supervisor(open_deployer, initial, settings, port, Path(folder))
+        try:
+            if await done_before(told_to_stop, supervisor.start()):
+                announce(f"listening on {settings.host}:{port}")
+                await done_before(told_to_stop, supervisor.run())
+        finally:
+            await supervisor.stop()
+
+
+class Supervisor:
+    """A ``Deployer`` for all workers together, and their keeper."""
+
+    def __init__(
+        self,
+        open_deployer: OpenDeployer,
+        initial: Sequence[Deployment],
+        settings: ServerSettings,
+        port: int,
+        metrics_folder: Path,
+    ) -> None:
+        self._settings = settings
+        self._initial = initial
+        self._desired = Desired()
+        self._exchange = asyncio.Lock()
+        """Held while what is desired, or who listens, changes."""
+        self._tickets = itertools.count()
+        posts = [
+            Post(number, share(settings, port), open_deployer, metrics_folder) for number in range(settings.workers)
+        ]
+        self._crew = Crew(posts, self._bring_up, self._answer, self._note_lost)
+        self.metrics = CrewMetrics(metrics_folder, lambda: self._crew.pids)
+
+    async def start(self) -> None:
+        """Return when all workers answer; raises ``StreetMaskError`` where that will not be."""
+        if self._settings.metrics_port:
+            self.metrics.listen(self._settings.host, self._settings.metrics_port)
+        await self._crew.assemble()
+
+    async def run(self) -> None:
+        """Never return; raises ``ServerError`` when a worker does not come up any more."""
+        await self._crew.stay()
+
+    async def stop(self) -> None:
+        """Drain all workers, end those that are not done in time."""
+        await self._crew.dismiss(self._settings.drain_s)
+
+    async def deploy(self, wanted: Deployment) -> ModelStatus:
+        """Answered when all workers have it; raises ``StreetMaskError``, and then nothing has changed anywhere."""
+        async with self._exchange:
+            workers, ticket = self._crew.listening, next(self._tickets)
+            try:
+                status = await self._prepare(workers, ticket, wanted)
+            except BaseException as error:
+                await asyncio.gather(*(worker.order(Abandon(ticket)) for worker in workers), return_exceptions=True)
+                if isinstance(error, PeerGoneError):
+                    raise ServerError(f"a worker died while it loaded {wanted.name}; nothing has changed") from error
+                raise
+            self._desired = self._desired.deployed(wanted, status)  # whoever dies from here on comes back with it
+            await self._everywhere(workers, Commit(ticket))
+            return status
+
+    async def unload(self, name: str, version: int) -> None:
+        """Let a loaded version go, or with 0 all of the name, everywhere; raises ``StreetMaskError`` as ``deploy``."""
+        async with self._exchange:
+            first, *others = self._crew.listening
+            await first.order(Unload(name, version))  # what one refuses is asked of no other
+            self._desired = self._desired.unloaded(name, version)
+            await self._everywhere(others, Unload(name, version))
+
+    async def models(self) -> list[ModelStatus]:
+        """What is loaded everywhere, by name and version."""
+        return self._desired.statuses
+
+    async def _prepare(self, workers: list[WorkerProcess], ticket: int, wanted: Deployment) -> ModelStatus:
+        """Have all load it alike: the first finds out which version is the newest and which engine the fastest."""
+        first, *others = workers
+        status = await first.ask(Prepare(ticket, wanted), ModelStatus)
+        alike = Prepare(ticket, replace(wanted, version=status.version, runs_on=status.runs_on))
+        outcomes = await asyncio.gather(*(worker.ask(alike, ModelStatus) for worker in others), return_exceptions=True)
+        for outcome in outcomes:  # all of them have come to an end before one is raised
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return status
+
+    async def _everywhere(self, workers: list[WorkerProcess], order: object) -> None:
+        """What one cannot do has been done elsewhere: it is replaced by one that begins with what is desired."""
+        outcomes = await asyncio.gather(*(worker.order(order) for worker in workers), return_exceptions=True)
+        for worker, outcome in zip(workers, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                LOG.error("worker %d is ended, as it failed at %s: %s", worker.number, order, outcome)
+                worker.kill()
+
+    async def _bring_up(self, worker: WorkerProcess) -> None:
+        """Have a fresh worker load all that is desired, and listen."""
+        async with self._exchange:
+            adopted = Desired() if self._desired.held else await self._begin(worker)
+        adopted = await self._adopt(worker, adopted)  # beside the others, which goes on for long
+        async with self._exchange:
+            await self._adopt(worker, adopted)  # what was deployed meanwhile
+            await worker.order(Listen())
+            worker.listening = True
+
+    async def _begin(self, worker: WorkerProcess) -> Desired:
+        """Let the first worker find out what there is to be desired."""
+        desired = Desired()
+        for wanted in self._initial:
+            ticket = next(self._tickets)
+            desired = desired.deployed(wanted, await worker.ask(Prepare(ticket, wanted), ModelStatus))
+            await worker.order(Commit(ticket))
+        self._desired = desired
+        return desired
+
+    async def _adopt(self, worker: WorkerProcess, adopted: Desired) -> Desired:
+        """Lead a worker from what it has to what is desired; return the latter as it was at the beginning."""
+        desired = self._desired
+        for wanted in desired.deployments_for(adopted):
+            ticket = next(self._tickets)
+            await worker.ask(Prepare(ticket, wanted), ModelStatus)
+            await worker.order(Commit(ticket))
+        for name, version in desired.surplus_of(adopted):
+            await worker.order(Unload(name, version))
+        return desired
+
+    async def _answer(self, request: object) -> object:
+        """What a worker asks on behalf of its caller."""
+        match request:
+            case Deploy(wanted):
+                return await self.deploy(wanted)
+            case Unload(name, version):
+                await self.unload(name, version)
+            case ListModels():
+                return await self.models()
+        return None
+
+    def _note_lost(self, pid: int) -> None:
+        self.metrics.lost(pid)
+
+
+def share(settings: ServerSettings, port: int) -> ServerSettings:
+    """One worker's settings: the port of all, its part of the CPUs, and no metrics of its own to be scraped."""
+    threads = settings.threads or max(1, usable_cpus() // settings.workers)
+    return replace(settings, port=port, threads=threads, metrics_port=0)
