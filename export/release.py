@@ -17,7 +17,9 @@ from export.verification_lines import lines
 from export.verify import Report
 from scene.artifact import Artifact, Verification, read_artifact
 from scene.disk import writing
-from scene.errors import ArtifactError, require
+from scene.errors import ArtifactError, ServerError, require
+from serve.admin_client import AdminClient, deployed
+from serve.deployment import Deployment
 from serve.engines import open_engine, ways
 from training.checkpoint import load_network
 from training.data.dataset import InstanceDataset
@@ -39,6 +41,10 @@ class ReleaseArguments(BuildArguments):
     """Folder of models."""
     largest_fall: float = 0.5
     """Points of 100 that box and mask AP may lie below the published version's."""
+    deploy: str = ""
+    """HOST:PORT of a server of --models, which answers with the new version as soon as that is published."""
+    token: str = ""
+    """The server's admin token; without it the variable STREETMASK_ADMIN_TOKEN."""
 
     def __post_init__(self) -> None:
         require("largest_fall", self.largest_fall >= 0, "0 or more", self.largest_fall)
@@ -54,10 +60,14 @@ class _Former(NamedTuple):
 
 
 def release(arguments: ReleaseArguments) -> None:
-    """Publish the checkpoint as the next version, or raise ``ArtifactError`` with nothing written.
+    """Publish the checkpoint as the next version, or raise ``ArtifactError`` with nothing written; then deploy it where
+    that is asked for, or raise ``ServerError`` with the version published and the server as it was.
 
-    What the published version says of itself is read first: an export takes minutes.
+    What the published version says of itself is read first, and the server is asked what it has: an export takes
+    minutes.
     """
+    if arguments.deploy:
+        _ask(arguments)
     root = arguments.models / arguments.name
     number = newest_version(root)
     publication = arguments.publication()
@@ -77,6 +87,22 @@ def release(arguments: ReleaseArguments) -> None:
     out = root / str((number or 0) + 1)
     publish(arguments.checkpoint, out, publication, accept=accept)
     print(f"released {out}")
+    if arguments.deploy:
+        print(_deployed(arguments, int(out.name)))
+
+
+def _ask(arguments: ReleaseArguments) -> None:
+    """Raise ``ServerError`` where nothing can be deployed."""
+    with AdminClient(arguments.deploy, arguments.token, timeout_s=30.0) as admin:
+        admin.models()
+
+
+def _deployed(arguments: ReleaseArguments, version: int) -> str:
+    try:
+        with AdminClient(arguments.deploy, arguments.token) as admin:
+            return deployed(arguments.deploy, admin.deploy(Deployment(arguments.name, version)))
+    except ServerError as error:
+        raise ServerError(f"{arguments.name} version {version} is published, but not deployed: {error}") from error
 
 
 def _refuse(complaint: str, arguments: ReleaseArguments) -> None:

@@ -12,9 +12,11 @@ from importlib.resources import files
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE = Path("protos/streetmask/v1/segmentation.proto")
+SOURCES = tuple(Path("protos/streetmask/v1") / f"{name}.proto" for name in ("admin", "segmentation"))
 OUTPUTS = tuple(
-    SOURCE.with_name(f"segmentation_{ending}") for ending in ("pb2.py", "pb2.pyi", "pb2_grpc.py", "pb2_grpc.pyi")
+    source.with_name(f"{source.stem}_{ending}")
+    for source in SOURCES
+    for ending in ("pb2.py", "pb2.pyi", "pb2_grpc.py", "pb2_grpc.pyi")
 )
 
 
@@ -26,9 +28,10 @@ def generate(folder: Path) -> None:
     well_known = files("grpc_tools") / "_proto"
     scripts = Path(sysconfig.get_path("scripts"))
     plugins = [f"--plugin={scripts / f'protoc-gen-{kind}'}" for kind in ("mypy", "mypy_grpc")]
-    status = protoc.main(["protoc", f"-I{ROOT}", f"-I{well_known}", *plugins, *arguments, str(ROOT / SOURCE)])
+    sources = [str(ROOT / source) for source in SOURCES]
+    status = protoc.main(["protoc", f"-I{ROOT}", f"-I{well_known}", *plugins, *arguments, *sources])
     if status != 0:
-        raise SystemExit(f"protoc failed on {SOURCE} with status {status}")
+        raise SystemExit(f"protoc failed on {', '.join(map(str, SOURCES))} with status {status}")
 
 
 def differing() -> list[Path]:
@@ -47,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     paths = differing()
     for path in paths:
-        print(f"{path} is out of step with {SOURCE.name}: run `python -m protos.generate`", file=sys.stderr)
+        print(f"{path} is out of step with its .proto file: run `python -m protos.generate`", file=sys.stderr)
     return 1 if paths else 0
 
 

@@ -161,6 +161,8 @@ def read_artifact(folder: Path) -> Artifact:
     _check_fields(artifact, folder)
     for entry in artifact.files:
         _check_file(folder, entry)
+    for golden in (artifact.golden, *(each.golden for each in artifact.verified if each.golden)):
+        _check_name(folder, golden.path)
     return artifact
 
 
@@ -221,10 +223,14 @@ def _check_fields(artifact: Artifact, folder: Path) -> None:
 
 
 def _check_file(folder: Path, entry: ModelFile) -> None:
-    if Path(entry.path).name != entry.path:
-        raise ArtifactError(f"{folder / MANIFEST} names the file {entry.path}, which is none of its own folder")
+    _check_name(folder, entry.path)
     path = folder / entry.path
     if not path.is_file():
         raise ArtifactError(f"{path} is missing, though {MANIFEST} names it; export again or fetch the folder whole")
     if file_sha256(path) != entry.sha256:
         raise ArtifactError(f"{path} is damaged: its SHA-256 is not the one in {MANIFEST}; fetch the folder again")
+
+
+def _check_name(folder: Path, name: str) -> None:
+    if Path(name).name != name:
+        raise ArtifactError(f"{folder / MANIFEST} names the file {name}, which is none of its own folder")

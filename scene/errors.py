@@ -46,6 +46,14 @@ class LimitError(ServerError):
     """A limit of the server is reached: calls, streams, memory, or replies that nobody reads."""
 
 
+class AccessError(ServerError):
+    """The server does not do this for this caller."""
+
+
+class UnknownCallerError(AccessError):
+    """The server does not know the caller, who showed no token or a wrong one."""
+
+
 def require(field: str, allowed: bool, expected: str, came: object) -> None:
     """Raise ``ConfigurationError`` for a field's value unless it is allowed."""
     if not allowed:

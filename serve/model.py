@@ -90,6 +90,21 @@ class Model:
         LOG.info("%s answers the golden frame in %.1f ms", way.name, model.golden_ms)
         return model
 
+    def warm_up(self, batch: int) -> None:
+        """Run every engine once on a full batch, as some make up their memory and kernels at the first; the golden
+        frame was a batch of one. Raises ``ArtifactError`` where it fails."""
+        images = np.zeros((batch, *self.artifact.size_hw, 3), np.uint8)
+        for engine in self.engines if batch > 1 else ():
+            try:
+                engine.run(images, self.least_score(Options()))
+            except ArtifactError:
+                raise
+            except Exception as error:  # engines' own exceptions share no nearer root
+                raise ArtifactError(
+                    f"{self.artifact.name} version {self.artifact.version} fails on a batch of {batch}: "
+                    f"{first_line(error)}; lower max_batch or export it again"
+                ) from error
+
     def require(self, options: Options) -> None:
         """Raise ``UnknownModelError`` if the options ask for another model."""
         if options.model_name not in ("", self.artifact.name):

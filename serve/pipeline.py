@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from scene.errors import ServerError
 from serve.answer import Answer, Options, StageClock
 from serve.batcher import Batcher
 from serve.engines import Engine, Outputs
@@ -46,6 +47,7 @@ class Pipeline:
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._finishers = ThreadPoolExecutor(settings.mask_threads, thread_name_prefix="masks")
         self._usual_preparing_s = 0.0
+        self.closed = False
         self.turns = Turns(settings.decode_threads + len(lanes) * settings.max_batch, self._wait_s)
 
     async def answer(self, frame: EncodedFrame, options: Options, turn: Turn) -> Answer:
@@ -64,6 +66,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Forget what waits and wait for what runs."""
+        self.closed = True
         self._decoders.shutdown(cancel_futures=True)
         self._batcher.close()
         self._finishers.shutdown(cancel_futures=True)
@@ -95,9 +98,13 @@ class Admitted:
         self._leave = leave
 
     async def answer(self, frame: EncodedFrame, options: Options) -> Answer:
-        """As ``Pipeline.answer``."""
+        """As ``Pipeline.answer``; raises ``ServerError`` if the pipeline is closed before it is done."""
         try:
             return await self._pipeline.answer(frame, options, self._turn)
+        except (asyncio.CancelledError, RuntimeError) as error:
+            if self._pipeline.closed and not _cancelled():
+                raise ServerError("the model was let go before this frame was answered; send it again") from error
+            raise
         finally:
             self.release()
 
@@ -105,6 +112,12 @@ class Admitted:
         """Nothing comes of it, or it is done: let others go."""
         self._turn.release()
         self._leave()
+
+
+def _cancelled() -> bool:
+    """Whether it is this task that is to end, and not what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _run(engine: Engine, batch: Sequence[Wanted]) -> list[Outputs]:

@@ -3,10 +3,8 @@
 import asyncio
 import logging
 import signal
-import threading
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,12 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from protos.streetmask.v1 import segmentation_pb2
+from protos.streetmask.v1 import admin_pb2, segmentation_pb2
+from protos.streetmask.v1.admin_pb2_grpc import add_AdminServiceServicer_to_server
 from protos.streetmask.v1.segmentation_pb2_grpc import add_SegmentationServiceServicer_to_server
+from serve.admin import AdminServicer
+from serve.daemon_thread import on_daemon_thread
+from serve.deployment import Deployer, LocalDeployer
 from serve.metrics import Metrics
 from serve.model import Model
 from serve.models import Models
@@ -23,16 +25,19 @@ from serve.pipeline import Pipeline
 from serve.port import not_listening
 from serve.servicer import SegmentationServicer
 from serve.settings import ServerSettings, message_bytes
+from serve.start import Start, find_models
+from serve.watcher import Watcher
 
 LOG = logging.getLogger(__name__)
 
 SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["SegmentationService"].full_name
+ADMIN_SERVICE = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 
 _STATUS = health_pb2.HealthCheckResponse.ServingStatus
 
 
 class Server:
-    """One model behind one port. Healthy from the end of loading to the beginning of draining."""
+    """Models behind one port. Healthy from the end of loading to the beginning of draining."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
@@ -44,10 +49,16 @@ class Server:
         self._server = _grpc_server(settings)
         add_SegmentationServiceServicer_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        self._services = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
+
+    def administer(self, deployer: Deployer) -> None:
+        """Take admin calls for it; before ``listen``."""
+        add_AdminServiceServicer_to_server(AdminServicer(deployer, self._settings.admin_token), self._server)
+        self._services.append(ADMIN_SERVICE)
 
     async def listen(self) -> int:
         """Bind and answer calls, at first only that the model is loading; return the port."""
+        reflection.enable_server_reflection(self._services, self._server)
         await self._report(_STATUS.NOT_SERVING)
         port = _bind(self._server, self._settings)
         if self._settings.metrics_port:
@@ -56,9 +67,14 @@ class Server:
         return port
 
     async def load(self, load: Callable[[], Model]) -> None:
-        """Load the model on a thread, then serve it; cancelled, leave the thread to end with the process."""
-        model = await _on_daemon_thread(load)
-        await self.models.switch(Pipeline(model, self._settings))
+        """Load one model on a thread, then serve it; cancelled, leave the thread to end with the process."""
+        model = await on_daemon_thread(load, "load")
+        self.models.switch(Pipeline(model, self._settings))
+        await self.ready()
+
+    async def begin(self, loading: Awaitable[None]) -> None:
+        """Serve from when the models are loaded; raises what loading them raises."""
+        await loading
         await self.ready()
 
     async def ready(self) -> None:
@@ -78,22 +94,40 @@ class Server:
 
 
 async def serve(folder: Path, settings: ServerSettings, announce: Callable[[str], None]) -> None:
-    """Serve the model in a folder until SIGTERM or SIGINT; announce the address once it answers.
+    """Serve the models in a folder until SIGTERM or SIGINT; announce the address once they answer.
 
     Raises ``ArtifactError`` for a folder that cannot be served, ``ServerError`` for an address that is taken.
     """
+    start = find_models(folder, settings)
     server = Server(settings)
+    deployer = LocalDeployer(server.models, start.repository, settings)
+    server.administer(deployer)
     told_to_stop = stop_signals()
     port = await server.listen()
     try:
-        load = server.load(
-            partial(Model.load, folder, settings.engine_threads, settings.precision, settings.engine, settings.lanes)
-        )
-        if await done_before(told_to_stop, load):
-            announce(f"listening on {settings.host}:{port}")
-            await told_to_stop.wait()
+        if await done_before(told_to_stop, server.begin(deployer.start(start.wanted))):
+            async with watching(start, deployer, settings.watch_s):
+                announce(f"listening on {settings.host}:{port}")
+                await told_to_stop.wait()
     finally:
+        deployer.close()
         await server.stop()
+
+
+@asynccontextmanager
+async def watching(start: Start, deployer: Deployer, every_s: float) -> AsyncIterator[None]:
+    """Deploy what appears in the repository while the block runs; nothing is watched where ``every_s`` is 0."""
+    if every_s == 0:
+        yield
+        return
+    watcher = await on_daemon_thread(lambda: Watcher(start.repository, deployer, start.name), "watch")
+    task = asyncio.create_task(watcher.run(every_s))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def done_before(told_to_stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
@@ -106,32 +140,6 @@ async def done_before(told_to_stop: asyncio.Event, work: Coroutine[Any, Any, obj
         return False
     working.result()
     return True
-
-
-async def _on_daemon_thread(load: Callable[[], Model]) -> Model:
-    """Await a blocking call that nothing can cancel, but that no process waits for at its end, unlike a pool's."""
-    loop = asyncio.get_running_loop()
-    loaded: asyncio.Future[Model] = loop.create_future()
-
-    def settle(model: Model | None, error: BaseException | None) -> None:
-        if loaded.done():
-            return
-        if model is not None:
-            loaded.set_result(model)
-        else:
-            loaded.set_exception(error or RuntimeError("loading gave no model"))
-
-    def run() -> None:
-        model, failure = None, None
-        try:
-            model = load()
-        except BaseException as error:  # raised where it is awaited
-            failure = error
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, model, failure)
-
-    threading.Thread(target=run, name="load", daemon=True).start()
-    return await loaded
 
 
 def _grpc_server(settings: ServerSettings) -> grpc.aio.Server:

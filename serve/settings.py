@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scene.artifact import Precision
 from scene.errors import require
@@ -63,6 +63,15 @@ class ServerSettings:
     """Seconds that calls have to finish when the server is told to stop."""
     metrics_port: int = 0
     """Port for Prometheus at http://HOST:PORT/metrics; 0 for none."""
+    pin: tuple[str, ...] = ()
+    """Versions to load at the start, as NAME=VERSION, instead of a model's newest; of several of one name the last is
+    current."""
+    watch_s: float = 0.0
+    """Seconds between two looks at the models' folder, to deploy new versions by itself; 0 for none."""
+    max_artifact_mib: int = 2048
+    """A version whose files have more MiB than this together is not loaded."""
+    admin_token: str = field(default="", repr=False)
+    """Whoever deploys must show it; without one, only callers on this machine may deploy."""
 
     def __post_init__(self) -> None:
         require("host", bool(self.host), "a name or an address", self.host)
@@ -80,6 +89,10 @@ class ServerSettings:
         require("max_streams", self.max_streams >= 1, "1 or more", self.max_streams)
         require("drain_s", 0 <= self.drain_s <= 3600, "0 to 3600", self.drain_s)
         require("metrics_port", 0 <= self.metrics_port <= 65535, "0 to 65535", self.metrics_port)
+        require("watch_s", self.watch_s == 0 or 0.1 <= self.watch_s <= 86400, "0, or 0.1 to 86400", self.watch_s)
+        require("max_artifact_mib", 1 <= self.max_artifact_mib <= 1 << 20, f"1 to {1 << 20}", self.max_artifact_mib)
+        plain = self.admin_token.isascii() and self.admin_token.isprintable() and " " not in self.admin_token
+        require("admin_token", plain, "letters, digits and signs of ASCII", "something else")
 
     @property
     def engine_threads(self) -> int:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
-from scene.errors import ConfigurationError, FrameError, LimitError, ServerError
+from scene.errors import ConfigurationError, FrameError, LimitError, ServerError, StreetMaskError
 from serve.clock import SenderClock
 from serve.exchange import Drop, DropPolicy, Failure, FailureCode, Frame, In, Out, Reply, StreamOptions
 
@@ -121,6 +121,7 @@ class FrameStream(Generic[In, Out]):
         self._waiting: Waiting[In] = Waiting(self._options)
         self._in_work: asyncio.Queue[tuple[Frame[In], asyncio.Task[Out | Failure]] | None] = asyncio.Queue()
         self._outgoing: asyncio.Queue[Reply[Out] | None] = asyncio.Queue()
+        self._ended_by: Exception | None = None
         self._unsent = 0  # frames in work, and answers not yet sent
         self._sent = asyncio.Event()
 
@@ -137,10 +138,14 @@ class FrameStream(Generic[In, Out]):
                 tasks.create_task(self._write())
                 tasks.create_task(self._deliver())
                 await self._work(tasks)
+                if self._ended_by is not None:
+                    reader.cancel()
                 stopper.cancel()
                 self._in_work.put_nowait(None)
         except BaseExceptionGroup as group:
             raise _first(group) from group
+        if self._ended_by is not None:
+            raise self._ended_by
         if self._stopping.is_set():
             raise ServerError("the server is stopping; connect again")
 
@@ -166,7 +171,11 @@ class FrameStream(Generic[In, Out]):
             while self._unsent >= OUTGOING:
                 self._sent.clear()
                 await self._sent.wait()
-            admission = await self._admit()
+            try:
+                admission = await self._admit()
+            except StreetMaskError as error:  # its model is not there any more: what is in work is answered still
+                self._ended_by = error
+                return
             frame = self._next_in_time()
             if frame is None:
                 admission.release()

@@ -7,7 +7,7 @@ deployment is prepared by all that listen, and then switched by all.
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,36 +20,32 @@ from serve.metrics import CrewMetrics
 from serve.orders import Abandon, Commit, Deploy, Listen, ListModels, Prepare, Unload
 from serve.pipe import PeerGoneError
 from serve.port import reserved_port
-from serve.server import done_before, stop_signals
+from serve.server import done_before, stop_signals, watching
 from serve.settings import ServerSettings, usable_cpus
-from serve.worker import OpenDeployer, Post
+from serve.start import Start, find_models
+from serve.worker import Post
 from serve.worker_process import WorkerProcess
 
 LOG = logging.getLogger(__name__)
 
 
-async def supervise(
-    open_deployer: OpenDeployer,
-    initial: Sequence[Deployment],
-    settings: ServerSettings,
-    announce: Callable[[str], None],
-) -> None:
-    """Serve by ``settings.workers`` processes until SIGTERM or SIGINT; announce the address once all answer.
+async def supervise(folder: Path, settings: ServerSettings, announce: Callable[[str], None]) -> None:
+    """Serve as ``serve`` does, by ``settings.workers`` processes; announce the address once all of them answer.
 
-    ``open_deployer`` is called in each of them, ``initial`` is what they begin with. Raises ``StreetMaskError`` for
-    what cannot be loaded at the start, ``ServerError`` for an address that is taken and for a worker that never is
-    ready.
+    Raises ``ServerError`` also for a worker that ends again and again before it is ready.
     """
+    start = find_models(folder, settings)
     told_to_stop = stop_signals()
     with (
         reserved_port(settings.host, settings.port) as port,
-        TemporaryDirectory(prefix="streetmask-metrics-", ignore_cleanup_errors=True) as folder,
+        TemporaryDirectory(prefix="streetmask-metrics-", ignore_cleanup_errors=True) as metrics_folder,
     ):
-        supervisor = Supervisor(open_deployer, initial, settings, port, Path(folder))
+        supervisor = Supervisor(start, settings, port, Path(metrics_folder))
         try:
             if await done_before(told_to_stop, supervisor.start()):
-                announce(f"listening on {settings.host}:{port}")
-                await done_before(told_to_stop, supervisor.run())
+                async with watching(start, supervisor, settings.watch_s):
+                    announce(f"listening on {settings.host}:{port}")
+                    await done_before(told_to_stop, supervisor.run())
         finally:
             await supervisor.stop()
 
@@ -57,23 +53,15 @@ async def supervise(
 class Supervisor:
     """A ``Deployer`` for all workers together, and their keeper."""
 
-    def __init__(
-        self,
-        open_deployer: OpenDeployer,
-        initial: Sequence[Deployment],
-        settings: ServerSettings,
-        port: int,
-        metrics_folder: Path,
-    ) -> None:
+    def __init__(self, start: Start, settings: ServerSettings, port: int, metrics_folder: Path) -> None:
         self._settings = settings
-        self._initial = initial
+        self._initial = start.wanted
         self._desired = Desired()
         self._exchange = asyncio.Lock()
         """Held while what is desired, or who listens, changes."""
         self._tickets = itertools.count()
-        posts = [
-            Post(number, share(settings, port), open_deployer, metrics_folder) for number in range(settings.workers)
-        ]
+        own = share(settings, port)
+        posts = [Post(number, own, start.repository, metrics_folder) for number in range(settings.workers)]
         self._crew = Crew(posts, self._bring_up, self._answer, self._note_lost)
         self.metrics = CrewMetrics(metrics_folder, lambda: self._crew.pids)
 

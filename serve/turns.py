@@ -18,6 +18,10 @@ _ORDER = itertools.count()
 """Numbers that grow, one for all pipelines: a stream goes on at another when its model is exchanged."""
 
 
+class TurnsEndedError(Exception):
+    """No turn is given here any more: ask where the work goes on."""
+
+
 @dataclass
 class Member:
     """Who takes turns: a stream for as long as it lives, or a single call.
@@ -60,10 +64,13 @@ class Turns:
         self._wait_s = wait_s
         self._waiting: list[_Waiter] = []
         self._out = 0
+        self._ended = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def take(self, member: Member) -> Turn:
-        """Wait for the member's turn."""
+        """Wait for the member's turn; raises ``TurnsEndedError`` if none will come."""
+        if self._ended:
+            raise TurnsEndedError
         waiter = _Waiter(member, next(_ORDER), asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         self.give()
@@ -72,9 +79,20 @@ class Turns:
         except asyncio.CancelledError:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
-            elif not waiter.turn.cancelled():
+            elif not waiter.turn.cancelled() and waiter.turn.exception() is None:
                 waiter.turn.result().release()
             raise
+
+    def end(self) -> None:
+        """Give no further turn: whoever waits or comes is told so. Turns that are out stay so until they are done."""
+        self._ended = True
+        self._wait_s = _for_ever  # whose frames they were is held no longer
+        if self._timer is not None:
+            self._timer.cancel()
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.turn.done():
+                waiter.turn.set_exception(TurnsEndedError())
 
     def give(self) -> None:
         """Give what turns can be given now, as something has changed; come again when the next one can."""
@@ -97,6 +115,10 @@ class Turns:
     def _given_back(self) -> None:
         self._out -= 1
         self.give()
+
+
+def _for_ever(_: int) -> float:
+    return math.inf
 
 
 def _place(waiter: _Waiter) -> tuple[int, int, int]:

@@ -8,39 +8,18 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
-from serve.deployment import Deployer, Deployment, ModelStatus, Prepared
-from serve.models import Models
+from serve.deployment import Deployment, LocalDeployer, ModelStatus, Prepared
 from serve.orders import Abandon, Commit, Deploy, Listen, ListModels, Prepare, Unload
 from serve.pipe import PipeEnd
+from serve.repository import Repository
 from serve.server import Server, done_before
 from serve.settings import ServerSettings
 
 LOG = logging.getLogger(__name__)
-
-
-class StagedDeployer(Deployer, Protocol):
-    """A process's own deployer, whose two phases are called one by one: ``LocalDeployer``."""
-
-    async def prepare(self, wanted: Deployment) -> Prepared:
-        """Load, visible to nobody; raises ``StreetMaskError``."""
-        ...
-
-    async def commit(self, prepared: Prepared) -> ModelStatus:
-        """Switch."""
-        ...
-
-    def abandon(self, prepared: Prepared) -> None:
-        """Close what was prepared."""
-        ...
-
-
-OpenDeployer = Callable[[Models, ServerSettings], StagedDeployer]
 
 
 @dataclass(frozen=True)
@@ -52,7 +31,7 @@ class Post:
 
     number: int
     settings: ServerSettings
-    open_deployer: OpenDeployer
+    repository: Repository
     metrics_folder: Path
 
 
@@ -71,6 +50,7 @@ async def _live(socket_end: socket.socket, post: Post) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to_stop.set)
     worker = Worker(post)
     end = await PipeEnd.open(socket_end, worker.obey)
+    worker.forward(end)
     await done_before(told_to_stop, end.gone.wait())
     end.close()  # by SIGTERM: the supervisor sends nothing more, and another worker when this one has drained
     await worker.stop()
@@ -82,8 +62,12 @@ class Worker:
 
     def __init__(self, post: Post) -> None:
         self._server = Server(post.settings)
-        self._deployer = post.open_deployer(self._server.models, post.settings)
+        self._deployer = LocalDeployer(self._server.models, post.repository, post.settings)
         self._prepared: dict[int, Prepared] = {}
+
+    def forward(self, end: PipeEnd) -> None:
+        """Have what callers ask for done everywhere."""
+        self._server.administer(ForwardingDeployer(end))
 
     async def obey(self, order: object) -> object:
         """Answer one order; raises ``StreetMaskError`` for one that cannot be done."""
@@ -104,6 +88,7 @@ class Worker:
 
     async def stop(self) -> None:
         """Drain."""
+        self._deployer.close()
         await self._server.stop()
 
     async def _prepare(self, ticket: int, wanted: Deployment) -> ModelStatus:

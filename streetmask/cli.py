@@ -14,6 +14,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "serve,client",
     ),
     ("serve",): Command("Serve a model over gRPC.", "streetmask.commands.serve:serve", "serve"),
+    ("deploy",): Command("Exchange a running server's model.", "streetmask.commands.deploy:deploy", "client"),
+    ("unload",): Command("Let a running server's model go.", "streetmask.commands.deploy:unload", "client"),
+    ("models",): Command("List what a running server has loaded.", "streetmask.commands.models:models", "client"),
     ("stream",): Command("Stream a video through a server.", "streetmask.commands.stream:stream", "client"),
     ("data", "synth"): Command("Make synthetic street scenes with labels.", "streetmask.commands.synth:synth", "serve"),
     ("data", "check"): Command(

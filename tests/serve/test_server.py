@@ -179,14 +179,14 @@ def load(*_):
     threading.Event().wait()
 
 Model.load = load
-asyncio.run(serve(Path("none"), ServerSettings(port=0), print))
+asyncio.run(serve(Path(sys.argv[1]), ServerSettings(port=0), print))
 print("ended", flush=True)
 """
 
 
-def test_a_server_told_to_stop_while_it_loads_ends_without_waiting_for_it() -> None:
+def test_a_server_told_to_stop_while_it_loads_ends_without_waiting_for_it(model_folder: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
-        command = [sys.executable, "-c", _LOADS_FOR_EVER]
+        command = [sys.executable, "-c", _LOADS_FOR_EVER, str(model_folder)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "loading\n"

@@ -5,6 +5,7 @@ score the strongest mask value, its box the extent of the mask. So answers depen
 computed by hand.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -41,13 +42,16 @@ def street(*objects: tuple[int, tuple[int, int, int, int]], size_hw: tuple[int, 
     return image
 
 
-def write_tiny_model(folder: Path, scores_off: float = 0.0) -> Path:
-    """Write the folder and return it; ``scores_off`` falsifies the golden frame's scores."""
+def write_tiny_model(
+    folder: Path, scores_off: float = 0.0, name: str = "tiny", version: int = 3, gain: float = 1.5
+) -> Path:
+    """Write the folder and return it; ``scores_off`` falsifies the golden frame's scores, ``gain`` scales every score
+    that is not the highest there is: models of two gains answer the same picture otherwise."""
     folder.mkdir(parents=True)
-    onnx.save(_graph(), folder / "model.onnx")
+    onnx.save(_graph(gain), folder / "model.onnx")
     image = street((0, (32, 16, 64, 48)), (2, (96, 16, 128, 48)))
     cv2.imwrite(str(folder / "golden.png"), image[..., ::-1])
-    write_artifact(_artifact(folder, image, scores_off), folder)
+    write_artifact(replace(_artifact(folder, image, scores_off), name=name, version=version), folder)
     return folder
 
 
@@ -81,12 +85,12 @@ def _artifact(folder: Path, image: NDArray[np.uint8], scores_off: float) -> Arti
     )
 
 
-def _graph() -> onnx.ModelProto:
+def _graph(gain: float) -> onnx.ModelProto:
     specs = tensor_specs(SIZE_HW, len(NAMES), MASK_HW)
     values = {name: helper.make_tensor_value_info(name, DTYPES[spec.dtype], spec.shape) for name, spec in specs.items()}
     constants = {
         "none": np.float32(0),
-        "gain": np.float32(1.5),
+        "gain": np.float32(gain),
         "full": np.float32(255),
         "noise": np.float32(0.05),
         "edge": np.float32(64),
