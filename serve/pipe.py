@@ -92,6 +92,8 @@ class PipeEnd:
                 (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
                 self._take(pickle.loads(await self._reader.readexactly(length)))
         except (asyncio.IncompleteReadError, OSError):
+            pass  # the other end is closed
+        finally:
             self._hung_up()
 
     def _take(self, message: _Question | _Answer) -> None:

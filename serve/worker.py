@@ -51,10 +51,11 @@ async def _live(socket_end: socket.socket, post: Post) -> None:
     worker = Worker(post)
     end = await PipeEnd.open(socket_end, worker.obey)
     worker.forward(end)
-    await done_before(told_to_stop, end.gone.wait())
-    end.close()  # by SIGTERM: the supervisor sends nothing more, and another worker when this one has drained
+    left_alone = await done_before(told_to_stop, end.gone.wait())
+    end.close()  # after SIGTERM: no more orders; another worker is sent when this one has drained
     await worker.stop()
-    _sweep(post.metrics_folder)
+    if left_alone:
+        _sweep(post.metrics_folder)
 
 
 class Worker:
