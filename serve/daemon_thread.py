@@ -18,9 +18,12 @@ async def on_daemon_thread(work: Callable[[], Result], name: str) -> Result:
         if not done.done():
             settling()
 
+    once = [work]
+    del work  # whatever it holds is free when it has run, and not only when its thread has ended, too
+
     def run() -> None:
         try:
-            result = work()
+            result = once.pop()()
         except BaseException as error:  # raised where it is awaited
             failure = error
             settling = lambda: done.set_exception(failure)  # noqa: E731

@@ -90,9 +90,16 @@ class LocalDeployer:
 
     async def start(self, wanted: Sequence[Deployment]) -> None:
         """Load what a server begins with, and let none of it answer before all of it is ready."""
-        prepared = [await self.prepare(each) for each in wanted]
-        for each in prepared:
-            await self.commit(each)
+        prepared: list[Prepared] = []
+        try:
+            for each in wanted:
+                prepared.append(await self.prepare(each))
+        except BaseException:
+            for ready in prepared:
+                self.abandon(ready)
+            raise
+        for ready in prepared:
+            await self.commit(ready)
 
     async def deploy(self, wanted: Deployment) -> ModelStatus:
         """``prepare`` and ``commit``."""

@@ -88,6 +88,11 @@ def test_a_manifest_with_a_field_of_the_wrong_type_says_which(tmp_path: Path) ->
         ({"tensors": {}}, "not those of the graph contract"),
         ({"files": []}, "names no model file"),
         ({"files": [ModelFile("model.plan", "tensorrt", "float16", "0" * 64)]}, r"model\.plan is missing"),
+        ({"golden": GoldenFrame("../golden.png", [], [], [], [])}, r"names the file \.\./golden\.png, which is none"),
+        (
+            {"verified": [Verification("", "", "int8", {}, GoldenFrame("/etc/passwd", [], [], [], []))]},
+            "names the file /etc/passwd, which is none of its own folder",
+        ),
     ],
 )
 def test_what_does_not_agree_is_told(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:

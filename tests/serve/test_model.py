@@ -207,3 +207,33 @@ def test_a_file_that_answers_otherwise_here_is_left_aside(copy: Path, caplog: py
     assert "a score is off by 0.200, 0.15 is allowed" in caplog.text
     with pytest.raises(ArtifactError, match=r"a score is off by 0.200"):
         Model.load(copy, precision="int8", engine="onnxruntime")
+
+
+def test_a_batch_of_one_was_warmed_up_by_the_golden_frame(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+    run = OnnxEngine.run
+
+    def noted(engine: OnnxEngine, images: NDArray[np.uint8], score_threshold: float = 0.0) -> Outputs:
+        batches.append(len(images))
+        return run(engine, images, score_threshold)
+
+    monkeypatch.setattr(OnnxEngine, "run", noted)
+    model = Model.load(copy, engine="onnxruntime", lanes=2)
+    assert set(batches) == {1}
+    batches.clear()
+    model.warm_up(1)
+    assert batches == []
+    model.warm_up(4)
+    assert batches == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ArtifactError("out of memory; lower max_batch"), "^out of memory; lower max_batch$"),
+        (ValueError("the plan is for 2\nat line 3"), "^tiny version 3 fails on a batch of 4: the plan is for 2; lower"),
+    ],
+)
+def test_a_full_batch_that_does_not_fit_is_told(tiny: Model, error: Exception, sentence: str) -> None:
+    with pytest.raises(ArtifactError, match=sentence):
+        Model(tiny.artifact, Failing(tiny.engine, error, 1)).warm_up(4)

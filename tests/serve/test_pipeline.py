@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from scene.errors import FrameError
+from scene.errors import FrameError, ServerError
 from serve.answer import Answer, Options
 from serve.frame import EncodedFrame
 from serve.model import Model
-from serve.pipeline import Pipeline
+from serve.pipeline import Admitted, Pipeline
 from serve.settings import ServerSettings
-from serve.turns import Member
+from serve.turns import Member, Turn
 from tests.serve.conftest import PATIENCE_S, GatedEngine
 from tests.serve.tiny_model import street
 
@@ -60,4 +60,33 @@ async def test_a_frame_whose_caller_left_is_not_run(tiny: Model, gated: GatedEng
     gated.open(4)
     assert len((await first).instances) == 1
     pipeline.close()
+    assert gated.runs == 1
+
+
+async def test_a_frame_that_waits_for_the_engine_when_the_pipeline_is_closed_is_told(
+    tiny: Model, gated: GatedEngine
+) -> None:
+    pipeline = Pipeline(Model(tiny.artifact, gated))
+    left: list[int] = []
+
+    def admitted(number: int) -> Admitted:
+        return Admitted(pipeline, Turn(lambda: None), lambda: left.append(number))
+
+    def begun(number: int) -> "asyncio.Task[Answer]":
+        return asyncio.create_task(admitted(number).answer(EncodedFrame.raw(RED), Options()))
+
+    first = begun(0)
+    await asyncio.to_thread(gated.wait_entered)
+    frames = [begun(1), begun(2)]
+    await asyncio.sleep(0.1)  # some are before the engine by then, or are still decoded: each is told
+    closing = asyncio.create_task(asyncio.to_thread(pipeline.close))
+    for frame in frames:
+        with pytest.raises(ServerError, match="the model was let go before this frame was answered; send it again"):
+            await frame
+    gated.open()
+    await closing
+    await asyncio.wait([first])
+    with pytest.raises(ServerError, match="let go before this frame"):
+        await admitted(3).answer(EncodedFrame.raw(RED), Options())
+    assert sorted(left) == [0, 1, 2, 3]
     assert gated.runs == 1

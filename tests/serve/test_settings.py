@@ -34,6 +34,10 @@ def test_the_defaults_stand() -> None:
         ("drain_s", -1.0),
         ("drain_s", float("nan")),
         ("metrics_port", 70000),
+        ("watch_s", -1.0),
+        ("watch_s", 0.01),
+        ("watch_s", float("nan")),
+        ("max_artifact_mib", 0),
     ],
 )
 def test_a_value_out_of_range_is_named_with_what_is_allowed(field: str, value: object) -> None:
@@ -51,3 +55,13 @@ def test_a_message_has_room_for_a_raw_8k_frame_and_for_one_at_the_limit(max_pixe
 
 def test_a_message_has_room_for_four_times_the_limit() -> None:
     assert message_bytes(MAX_PIXELS) > 3 * 4 * MAX_PIXELS
+
+
+@pytest.mark.parametrize("token", ["with blank", "new\nline", "schlüssel"])
+def test_a_token_is_never_shown(token: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^admin_token: expected letters, digits and signs of ASCII"
+    ) as caught:
+        ServerSettings(admin_token=token)
+    assert token not in str(caught.value)
+    assert "secret" not in repr(ServerSettings(admin_token="secret"))

@@ -7,15 +7,17 @@ import pytest
 
 import scene.errors
 from scene.errors import (
+    AccessError,
     ArtifactError,
     ConfigurationError,
     DataError,
     FrameError,
     ServerError,
     StreetMaskError,
+    UnknownCallerError,
     UnknownModelError,
 )
-from serve.status import error_of, status_of
+from serve.status import ADMIN_STATUS_CODES, STATUS_CODES, error_of, status_of
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,8 @@ from serve.status import error_of, status_of
         (ConfigurationError("max_instances", "expected 0"), grpc.StatusCode.INVALID_ARGUMENT),
         (UnknownModelError("model_name", "expected tiny"), grpc.StatusCode.NOT_FOUND),
         (ServerError("stopping"), grpc.StatusCode.UNAVAILABLE),
+        (AccessError("from elsewhere"), grpc.StatusCode.PERMISSION_DENIED),
+        (UnknownCallerError("no token"), grpc.StatusCode.UNAUTHENTICATED),
     ],
 )
 def test_errors_that_concern_the_client_keep_their_sentence(error: StreetMaskError, code: grpc.StatusCode) -> None:
@@ -48,3 +52,10 @@ def test_every_error_of_ours_has_a_status() -> None:
 
 def test_an_error_without_a_code_is_still_a_sentence() -> None:
     assert str(error_of(grpc.RpcError())) == "the server ended the call (UNKNOWN): no reason given"
+
+
+def test_who_deploys_is_told_what_is_wrong_with_a_model_and_nothing_else_more() -> None:
+    error = ArtifactError("/models/tiny/1/model.onnx is damaged")
+    assert status_of(error, ADMIN_STATUS_CODES) == (grpc.StatusCode.FAILED_PRECONDITION, str(error))
+    assert {**ADMIN_STATUS_CODES, **STATUS_CODES} == ADMIN_STATUS_CODES
+    assert status_of(DataError("/secret"), ADMIN_STATUS_CODES)[0] is grpc.StatusCode.INTERNAL

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from scene.errors import ConfigurationError, FrameError, LimitError, ServerError
+from scene.errors import ConfigurationError, FrameError, LimitError, ServerError, UnknownModelError
 from serve.exchange import Drop, DropPolicy, Failure, FailureCode, Frame, Reply, StreamOptions
 from serve.stream import MOST_UNREAD, OUTGOING, READ_AHEAD, FrameStream, Waiting
 
@@ -50,12 +50,15 @@ class Worker:
         self.begun: list[str] = []
         self.cancelled = 0
         self.released = 0
+        self.gone: Exception | None = None
         self.at_a_time = asyncio.Semaphore(1)
         self.turns = asyncio.Semaphore(1000)
 
     async def admit(self) -> "Admission":
         await self.turns.acquire()
         await self.at_a_time.acquire()
+        if self.gone is not None:
+            raise self.gone
         return Admission(self)
 
     async def answer(self, payload: str) -> str:
@@ -374,3 +377,23 @@ async def test_what_waits_is_handed_out_before_it_is_said_that_no_more_will_come
     assert waiting.take() == frame
     assert not await waiting.ready()
     assert waiting.take() is None
+
+
+async def test_where_no_turn_will_come_any_more_frames_in_work_are_answered_before_the_stream_ends(
+    client: Client, worker: Worker
+) -> None:
+    task = start(client, worker)
+    client.send(0, "a")
+    await worker.entered.acquire()
+    worker.gone = UnknownModelError("model_version", "expected 2 or 0, but 1 came")
+    client.send(1, "b")
+    client.send(2, "c")
+    worker.at_a_time.release()
+    await settle()
+    assert not task.done()
+    worker.open()
+    with pytest.raises(UnknownModelError, match="expected 2 or 0, but 1 came"):
+        await task
+    answered = [reply.outcome for reply in client.all_received() if not isinstance(reply.outcome, Drop)]
+    assert answered == ["A"]
+    assert worker.begun == ["a"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from serve.exchange import Frame, Reply, StreamOptions
 from serve.stream import Waiting
-from serve.turns import Member, Turn, Turns
+from serve.turns import Member, Turn, Turns, TurnsEndedError
 
 
 def now(_: int) -> float:
@@ -162,3 +162,53 @@ def test_who_asks_for_less_than_an_equal_share_gets_all_of_it(rates: list[float]
     share = 1 / service_s / len(rates)
     outcome = Counter(count.dropped > 0 for rate, count in zip(rates, counts, strict=True) if rate < share * 0.9)
     assert outcome[True] == 0
+
+
+async def test_where_turns_have_ended_whoever_waits_or_comes_is_told_and_those_out_are_given_back() -> None:
+    turns = Turns(1, now)
+    turn = await turns.take(Member())
+    waiting = [asyncio.create_task(turns.take(Member())) for _ in range(2)]
+    await asyncio.sleep(0)
+    turns.end()
+    turns.end()
+    for each in waiting:
+        with pytest.raises(TurnsEndedError):
+            await each
+    with pytest.raises(TurnsEndedError):
+        await turns.take(Member())
+    turn.release()
+
+
+async def test_a_turn_that_was_given_before_the_end_counts() -> None:
+    turns = Turns(1, now)
+    taken = asyncio.create_task(turns.take(Member()))
+    await asyncio.sleep(0)
+    turns.end()
+    (await taken).release()
+
+
+async def test_who_leaves_as_turns_end_has_left() -> None:
+    turns = Turns(1, lambda _: math.inf)
+    waiting = asyncio.create_task(turns.take(Member()))
+    await asyncio.sleep(0)
+    turns.end()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_timer_does_not_outlive_the_end() -> None:
+    asked = []
+
+    def soon(out: int) -> float:
+        asked.append(out)
+        return 0.01
+
+    turns = Turns(1, soon)
+    waiting = asyncio.create_task(turns.take(Member()))
+    await asyncio.sleep(0)
+    turns.end()
+    with pytest.raises(TurnsEndedError):
+        await waiting
+    await asyncio.sleep(0.03)
+    assert asked == [0]

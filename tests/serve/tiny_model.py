@@ -45,8 +45,8 @@ def street(*objects: tuple[int, tuple[int, int, int, int]], size_hw: tuple[int, 
 def write_tiny_model(
     folder: Path, scores_off: float = 0.0, name: str = "tiny", version: int = 3, gain: float = 1.5
 ) -> Path:
-    """Write the folder and return it; ``scores_off`` falsifies the golden frame's scores, ``gain`` scales every score
-    that is not the highest there is: models of two gains answer the same picture otherwise."""
+    """Write the folder and return it; ``scores_off`` falsifies the golden frame's scores, of two
+    models the one of the smaller ``gain`` finds the same objects with lower scores and smaller masks."""
     folder.mkdir(parents=True)
     onnx.save(_graph(gain), folder / "model.onnx")
     image = street((0, (32, 16, 64, 48)), (2, (96, 16, 128, 48)))
