@@ -82,12 +82,15 @@ class Crew:
     async def _man(self, post: Post) -> None:
         """Keep a worker at the post; raises ``ServerError`` after five in a row that never came up."""
         ends, failures = 0, 0
-        while failures < _TRIES:
+        while True:
             up_s = await self._one_life(post)
             failures = failures + 1 if up_s is None else 0
+            if failures == _TRIES:
+                raise ServerError(
+                    f"worker {post.number} ended {_TRIES} times before it was ready; the lines above say why"
+                )
             ends = ends + 1 if up_s is None or up_s < _SOUND_S else 0
             await asyncio.sleep(min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** max(0, ends - 1)))
-        raise ServerError(f"worker {post.number} ended {_TRIES} times before it was ready; the lines above say why")
 
     async def _one_life(self, post: Post) -> float | None:
         """Seconds for which a worker was up, from its start to its end; None if it never was."""

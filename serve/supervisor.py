@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -50,6 +50,29 @@ async def supervise(folder: Path, settings: ServerSettings, announce: Callable[[
             await supervisor.stop()
 
 
+@dataclass
+class _Deploying:
+    """A deployment under way: which workers were asked to load it, and what the first of them made of it."""
+
+    ticket: int
+    wanted: Deployment
+    workers: list[WorkerProcess] = field(default_factory=list)
+    statuses: list[ModelStatus] = field(default_factory=list)
+
+    @property
+    def status(self) -> ModelStatus:
+        """What it comes to."""
+        return self.statuses[0]
+
+    @property
+    def order(self) -> Prepare:
+        """For the next worker."""
+        if not self.statuses:
+            return Prepare(self.ticket, self.wanted)
+        alike = replace(self.wanted, version=self.status.version, runs_on=self.status.runs_on)
+        return Prepare(self.ticket, alike)
+
+
 class Supervisor:
     """A ``Deployer`` for all workers together, and their keeper."""
 
@@ -57,8 +80,9 @@ class Supervisor:
         self._settings = settings
         self._initial = start.wanted
         self._desired = Desired()
-        self._exchange = asyncio.Lock()
-        """Held while what is desired, or who listens, changes."""
+        self._deploying = asyncio.Lock()
+        self._listening = asyncio.Lock()
+        """Held while what is desired, or who listens, changes: not while something is loaded, which takes long."""
         self._tickets = itertools.count()
         own = share(settings, port)
         posts = [Post(number, own, start.repository, metrics_folder) for number in range(settings.workers)]
@@ -81,57 +105,71 @@ class Supervisor:
 
     async def deploy(self, wanted: Deployment) -> ModelStatus:
         """Answered when all workers have it; raises ``StreetMaskError``, and then nothing has changed anywhere."""
-        async with self._exchange:
-            workers, ticket = self._crew.listening, next(self._tickets)
+        async with self._deploying:
+            deploying = _Deploying(next(self._tickets), wanted)
             try:
-                status = await self._prepare(workers, ticket, wanted)
+                while not await self._switch(deploying):
+                    await self._prepare(deploying)
             except BaseException as error:
-                await asyncio.gather(*(worker.order(Abandon(ticket)) for worker in workers), return_exceptions=True)
+                await self._everyone(deploying.workers, Abandon(deploying.ticket))
                 if isinstance(error, PeerGoneError):
                     raise ServerError(f"a worker died while it loaded {wanted.name}; nothing has changed") from error
                 raise
-            self._desired = self._desired.deployed(wanted, status)  # whoever dies from here on comes back with it
-            await self._everywhere(workers, Commit(ticket))
-            return status
+            return deploying.status
 
     async def unload(self, name: str, version: int) -> None:
         """Let a loaded version go, or with 0 all of the name, everywhere; raises ``StreetMaskError`` as ``deploy``."""
-        async with self._exchange:
+        order = Unload(name, version)
+        async with self._deploying, self._listening:
             first, *others = self._crew.listening
-            await first.order(Unload(name, version))  # what one refuses is asked of no other
+            await first.order(order)  # what one refuses is asked of no other
             self._desired = self._desired.unloaded(name, version)
-            await self._everywhere(others, Unload(name, version))
+            await self._done_by_all(others, order)
 
     async def models(self) -> list[ModelStatus]:
         """What is loaded everywhere, by name and version."""
         return self._desired.statuses
 
-    async def _prepare(self, workers: list[WorkerProcess], ticket: int, wanted: Deployment) -> ModelStatus:
-        """Have all load it alike: the first finds out which version is the newest and which engine the fastest."""
-        first, *others = workers
-        status = await first.ask(Prepare(ticket, wanted), ModelStatus)
-        alike = Prepare(ticket, replace(wanted, version=status.version, runs_on=status.runs_on))
-        outcomes = await asyncio.gather(*(worker.ask(alike, ModelStatus) for worker in others), return_exceptions=True)
-        for outcome in outcomes:  # all of them have come to an end before one is raised
+    async def _prepare(self, deploying: "_Deploying") -> None:
+        """Have those load it that have not yet, all alike: the first finds out which version is the newest and which
+        engine the fastest."""
+        fresh = [worker for worker in self._crew.listening if worker not in deploying.workers]
+        deploying.workers += fresh
+        if not deploying.statuses:
+            deploying.statuses.append(await fresh.pop(0).ask(deploying.order, ModelStatus))
+        for outcome in await self._everyone(fresh, deploying.order):  # all have come to an end before one is raised
             if isinstance(outcome, BaseException):
                 raise outcome
-        return status
 
-    async def _everywhere(self, workers: list[WorkerProcess], order: object) -> None:
-        """What one cannot do has been done elsewhere: it is replaced by one that begins with what is desired."""
-        outcomes = await asyncio.gather(*(worker.order(order) for worker in workers), return_exceptions=True)
-        for worker, outcome in zip(workers, outcomes, strict=True):
+    async def _switch(self, deploying: "_Deploying") -> bool:
+        """Have all switch, if all that listen have loaded it: some may have come up meanwhile."""
+        async with self._listening:
+            if not set(self._crew.listening) <= set(deploying.workers):
+                return False
+            self._desired = self._desired.deployed(deploying.wanted, deploying.status)
+            await self._done_by_all(deploying.workers, Commit(deploying.ticket))  # who dies comes back with it
+            return True
+
+    async def _done_by_all(self, workers: list[WorkerProcess], order: object) -> None:
+        """What one cannot do is done by others already: it is replaced by one that begins with what is desired."""
+        for worker, outcome in zip(workers, await self._everyone(workers, order), strict=True):
             if isinstance(outcome, BaseException):
                 LOG.error("worker %d is ended, as it failed at %s: %s", worker.number, order, outcome)
                 worker.kill()
 
+    async def _everyone(self, workers: list[WorkerProcess], order: object) -> list[object]:
+        """What each answers, or the error that it raises."""
+        return await asyncio.gather(*(worker.ask(order, object) for worker in workers), return_exceptions=True)
+
     async def _bring_up(self, worker: WorkerProcess) -> None:
         """Have a fresh worker load all that is desired, and listen."""
-        async with self._exchange:
-            adopted = Desired() if self._desired.held else await self._begin(worker)
-        adopted = await self._adopt(worker, adopted)  # beside the others, which goes on for long
-        async with self._exchange:
-            await self._adopt(worker, adopted)  # what was deployed meanwhile
+        adopted = Desired()
+        if not self._desired.held:
+            async with self._listening:
+                adopted = adopted if self._desired.held else await self._begin(worker)
+        adopted = await self._adopt(worker, adopted)  # the others, and what they deploy, go on meanwhile
+        async with self._listening:
+            await self._adopt(worker, adopted)
             await worker.order(Listen())
             worker.listening = True
 
@@ -139,9 +177,7 @@ class Supervisor:
         """Let the first worker find out what there is to be desired."""
         desired = Desired()
         for wanted in self._initial:
-            ticket = next(self._tickets)
-            desired = desired.deployed(wanted, await worker.ask(Prepare(ticket, wanted), ModelStatus))
-            await worker.order(Commit(ticket))
+            desired = desired.deployed(wanted, await self._load(worker, wanted))
         self._desired = desired
         return desired
 
@@ -149,12 +185,17 @@ class Supervisor:
         """Lead a worker from what it has to what is desired; return the latter as it was at the beginning."""
         desired = self._desired
         for wanted in desired.deployments_for(adopted):
-            ticket = next(self._tickets)
-            await worker.ask(Prepare(ticket, wanted), ModelStatus)
-            await worker.order(Commit(ticket))
+            await self._load(worker, wanted)
         for name, version in desired.surplus_of(adopted):
             await worker.order(Unload(name, version))
         return desired
+
+    async def _load(self, worker: WorkerProcess, wanted: Deployment) -> ModelStatus:
+        """Have a worker that does not listen yet load something."""
+        ticket = next(self._tickets)
+        status = await worker.ask(Prepare(ticket, wanted), ModelStatus)
+        await worker.order(Commit(ticket))
+        return status
 
     async def _answer(self, request: object) -> object:
         """What a worker asks on behalf of its caller."""

@@ -5,6 +5,7 @@ It hears of the world by its pipe alone. Where the pipe closes, the supervisor i
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -43,6 +44,8 @@ def work(end: socket.socket, post: Post) -> None:
         format=f"%(asctime)s %(levelname)s worker {post.number} (%(process)d) %(name)s: %(message)s",
     )
     asyncio.run(_live(end, post))
+    logging.shutdown()
+    os._exit(0)  # a thread that still loads would bring its engine's library down with an outcry at the usual end
 
 
 async def _live(socket_end: socket.socket, post: Post) -> None:
@@ -51,10 +54,11 @@ async def _live(socket_end: socket.socket, post: Post) -> None:
     worker = Worker(post)
     end = await PipeEnd.open(socket_end, worker.obey)
     worker.forward(end)
-    left_alone = await done_before(told_to_stop, end.gone.wait())
+    await done_before(told_to_stop, end.gone.wait())
     end.close()  # after SIGTERM: no more orders; another worker is sent when this one has drained
     await worker.stop()
-    if left_alone:
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None and not supervisor.is_alive():
         _sweep(post.metrics_folder)
 
 

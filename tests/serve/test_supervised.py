@@ -249,12 +249,27 @@ def test_a_supervisor_that_is_told_to_stop_drains_its_workers(repository: Path) 
         assert psutil.wait_procs(processes, PATIENCE_S)[1] == []
 
 
-def test_no_worker_outlives_its_supervisor(repository: Path) -> None:
+def test_no_worker_outlives_its_supervisor(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with server_process(repository / "tiny" / "1", CREW) as server:
         supervisor, *others = family(server.pid)
         assert len(others) > 1
+        assert list(tmp_path.glob("streetmask-*"))
         supervisor.kill()
         assert psutil.wait_procs(others, PATIENCE_S)[1] == []
+    assert not list(tmp_path.glob("streetmask-*"))  # nor their counts
+
+
+def test_a_supervisor_that_is_told_to_stop_at_once_ends_quietly(repository: Path) -> None:
+    command = serve_command(str(repository / "tiny" / "1"), "--port", "0", *CREW)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "worker 0 is process" in process.stderr.readline()  # which imports and loads for a second yet
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert output == ""
+    assert "Traceback" not in errors
 
 
 def test_ctrl_c_reaches_the_whole_group_and_stops_it_in_order(repository: Path) -> None:

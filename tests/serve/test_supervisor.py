@@ -157,6 +157,30 @@ async def test_a_worker_that_loads_while_others_switch_listens_with_the_new(
         assert [wanted.version for wanted in wanted_of(workers.all[3])] == [1, 2]
 
 
+async def test_a_worker_that_comes_up_while_others_load_loads_it_too_before_any_switches(
+    workers: FakeWorkers, tmp_path: Path
+) -> None:
+    loading, go_on = asyncio.Event(), asyncio.Event()
+    log: list[tuple[str, int]] = []
+
+    async def slow(worker: FakeWorker, order: object) -> None:
+        log.append((type(order).__name__, worker.life))
+        if worker.life == 0 and isinstance(order, Prepare):
+            loading.set()
+            await go_on.wait()
+
+    async with supervisor(tmp_path) as crew:
+        workers.all[1].kill()
+        workers.answer = slow
+        deployment = asyncio.create_task(crew.deploy(Deployment("tiny", 2)))
+        await loading.wait()
+        await until(lambda: len(workers.all) == 4 and workers.all[3].listening)  # nothing that loads keeps it from that
+        log.clear()
+        go_on.set()
+        assert (await deployment).version == 2
+        assert log == [("Prepare", 2), ("Prepare", 3), ("Commit", 0), ("Commit", 2), ("Commit", 3)]
+
+
 async def test_what_one_refuses_to_unload_is_asked_of_no_other(workers: FakeWorkers, tmp_path: Path) -> None:
     async def refuse(worker: FakeWorker, order: object) -> None:
         if isinstance(order, Unload):
