@@ -82,7 +82,9 @@ def _slope(samples: Sequence[tuple[float, int]]) -> float | None:
 
 
 def _resident(pid: int) -> int:
-    return int(psutil.Process(pid).memory_info().rss)
+    """Of the process and, where it is a supervisor, its workers; what they share counts for each."""
+    process = psutil.Process(pid)
+    return sum(int(each.memory_info().rss) for each in (process, *process.children()))
 
 
 def _scraped(metrics: str) -> int | None:

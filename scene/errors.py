@@ -15,6 +15,11 @@ class ConfigurationError(StreetMaskError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
+        self._message = message
+
+    def __reduce__(self) -> tuple[type["ConfigurationError"], tuple[str, str]]:
+        """For another process."""
+        return type(self), (self.field, self._message)
 
 
 class UnknownModelError(ConfigurationError):

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from scene.errors import ArtifactError, ServerError, StreetMaskError
 from serve.daemon_thread import on_daemon_thread
+from serve.engines import named
 from serve.engines.contract import first_line
 from serve.model import Model
 from serve.models import LoadedModel, Models
@@ -31,13 +32,15 @@ class Deployment:
     """What is wanted. ``version`` 0 is the newest in the repository.
 
     With ``keep_others`` other versions of the name stay loaded and are reached by their number; with ``force`` a
-    version that is loaded is loaded again, as its files have changed.
+    version that is loaded is loaded again, as its files have changed. ``runs_on`` is the way to run it, as a
+    ``ModelStatus`` tells it; empty, the settings and the engines' own times choose.
     """
 
     name: str
     version: int = 0
     keep_others: bool = False
     force: bool = False
+    runs_on: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,8 +172,9 @@ class LocalDeployer:
     def _load(self, wanted: Deployment) -> Pipeline:
         settings = self._settings
         folder = self._repository.folder(wanted.name, wanted.version)
+        engine, precision = named(wanted.runs_on) if wanted.runs_on else (settings.engine, settings.precision)
         try:
-            model = Model.load(folder, settings.engine_threads, settings.precision, settings.engine, settings.lanes)
+            model = Model.load(folder, settings.engine_threads, precision, engine, settings.lanes)
             model.warm_up(settings.max_batch)
             return Pipeline(model, settings)
         except StreetMaskError:

@@ -1,6 +1,6 @@
 """What the server writes about itself, on stderr: lines for people or JSON for machines.
 
-A record names its ``stream``, ``frame``, ``model`` and ``peer`` where it has them, and never holds a frame's bytes, an
+A record names its ``worker``, ``stream``, ``frame``, ``model`` and ``peer`` where it has them, and never holds a frame's bytes, an
 answer or a token.
 """
 
@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from pythonjsonlogger.json import JsonFormatter
@@ -15,7 +16,7 @@ from pythonjsonlogger.json import JsonFormatter
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
-FIELDS = ("stream", "frame", "model", "peer")
+FIELDS = ("worker", "stream", "frame", "model", "peer")
 
 
 class TextFormatter(logging.Formatter):
@@ -36,13 +37,20 @@ def json_formatter() -> logging.Formatter:
     return JsonFormatter("%(levelname)s %(name)s %(message)s", rename_fields=names, timestamp="time")
 
 
-def configure_logs(form: LogFormat = "text", level: LogLevel = "info") -> None:
-    """Send this process's records to stderr, and nowhere else."""
+def configure_logs(form: LogFormat = "text", level: LogLevel = "info", worker: str = "") -> None:
+    """Send this process's records to stderr, and nowhere else; each names the ``worker`` where there are several."""
     handler = logging.StreamHandler(sys.stderr)
+    if worker:
+        handler.addFilter(partial(_named, worker))
     handler.setFormatter(json_formatter() if form == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+def _named(worker: str, record: logging.LogRecord) -> bool:
+    record.worker = worker
+    return True
 
 
 class Seldom:

@@ -26,6 +26,7 @@ from serve.metrics import Metrics
 from serve.model import Model
 from serve.models import Models
 from serve.pipeline import Pipeline
+from serve.port import not_listening
 from serve.servicer import SERVICE as SERVICE  # noqa: PLC0414 - this module's name for it, too
 from serve.servicer import SegmentationServicer, add_to_server
 from serve.settings import ServerSettings, message_bytes
@@ -82,11 +83,15 @@ class Server:
         """Load one model on a thread, then serve it; cancelled, leave the thread to end with the process."""
         model = await on_daemon_thread(load, "load")
         self.models.switch(Pipeline(model, self._settings))
-        await self._report(_STATUS.SERVING)
+        await self.ready()
 
     async def begin(self, loading: Awaitable[None]) -> None:
         """Serve from when the models are loaded; raises what loading them raises."""
         await loading
+        await self.ready()
+
+    async def ready(self) -> None:
+        """Say that calls are answered from now on."""
         await self._report(_STATUS.SERVING)
 
     async def stop(self) -> None:
@@ -124,10 +129,10 @@ async def serve(folder: Path, settings: ServerSettings, announce: Callable[[str]
     server = Server(settings)
     deployer = LocalDeployer(server.models, start.repository, settings)
     server.administer(deployer)
-    told_to_stop = _stop_signals()
+    told_to_stop = stop_signals()
     port = await server.listen()
     try:
-        if await _done_before(told_to_stop, server.begin(deployer.start(start.wanted))):
+        if await done_before(told_to_stop, server.begin(deployer.start(start.wanted))):
             async with watching(start, deployer, settings.watch_s):
                 announce(f"listening on {settings.host}:{port}")
                 await told_to_stop.wait()
@@ -153,7 +158,7 @@ async def watching(start: Start, deployer: Deployer, every_s: float) -> AsyncIte
             await task
 
 
-async def _done_before(told_to_stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+async def done_before(told_to_stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
     """Whether the work was done before the server was told to stop; raises what the work raises, or cancels it."""
     working, stopping = asyncio.create_task(work), asyncio.create_task(told_to_stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -170,7 +175,8 @@ def _grpc_server(settings: ServerSettings, gate: Gate) -> grpc.aio.Server:
     options = [
         ("grpc.max_receive_message_length", longest),
         ("grpc.max_send_message_length", longest),
-        ("grpc.so_reuseport", 0),  # else two servers would share a port, and each get some of the calls
+        # Two servers would else share a port, and each get some of the calls, as workers of one server do.
+        ("grpc.so_reuseport", int(settings.workers > 1)),
         *keepalive.server_options(),
     ]
     return grpc.aio.server(interceptors=[gate], options=options, maximum_concurrent_rpcs=settings.max_calls)
@@ -183,11 +189,12 @@ def _bind(server: grpc.aio.Server, settings: ServerSettings) -> int:
     except RuntimeError:
         port = 0
     if port == 0:
-        raise ServerError(f"cannot listen on {address}: the port is taken or the address is not this machine's")
+        raise not_listening(settings.host, settings.port)
     return port
 
 
-def _stop_signals() -> asyncio.Event:
+def stop_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)

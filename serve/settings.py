@@ -1,6 +1,7 @@
 """How a server runs, apart from the model that it serves."""
 
 import os
+import sys
 from dataclasses import dataclass, field
 
 from scene.artifact import Precision
@@ -35,8 +36,10 @@ class ServerSettings:
     """The address to listen on; 0.0.0.0 for every one of this machine."""
     port: int = 50051
     """The port to listen on; 0 for any free one, which is then printed."""
+    workers: int = 1
+    """Processes that share the port, each with a copy of the models; a connection belongs to one of them."""
     threads: int = 0
-    """CPU threads for the network; 0 for as many as this process may use."""
+    """CPU threads for the network, of each worker; 0 for as many as this process may use, divided among them."""
     engine: EngineName | None = None
     """What runs the network; without it whatever answers fastest here."""
     precision: Precision | None = None
@@ -84,6 +87,8 @@ class ServerSettings:
     def __post_init__(self) -> None:
         require("host", bool(self.host), "a name or an address", self.host)
         require("port", 0 <= self.port <= 65535, "0 to 65535", self.port)
+        require("workers", 1 <= self.workers <= 64, "1 to 64", self.workers)
+        require("workers", self.workers == 1 or sys.platform == "linux", "1, but on Linux", self.workers)
         require("threads", 0 <= self.threads <= 1024, "0 to 1024", self.threads)
         require("lanes", 1 <= self.lanes <= 64, "1 to 64", self.lanes)
         require("max_batch", 1 <= self.max_batch <= 256, "1 to 256", self.max_batch)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,12 @@ class Way:
     def name(self) -> str:
         """For people: ``openvino in int8``."""
         return f"{self.engine} in {self.precision}"
+
+
+def named(way: str) -> tuple[EngineName, Precision]:
+    """The engine and what it computes in, of a ``Way.name``."""
+    engine, _, precision = way.partition(" in ")
+    return cast(EngineName, engine), cast(Precision, precision)
 
 
 _PLANS: dict[Precision, tuple[Precision, ...]] = {"int8": ("int8",), "float16": ("float16",), "float32": ("float32",)}

@@ -12,9 +12,10 @@ from typing import Annotated, Self
 import tyro
 
 from serve.logs import configure_logs
-from serve.server import serve as serve_model
+from serve.server import serve as serve_alone
 from serve.settings import ServerSettings
 from serve.settings_sources import SourcedSettings, given_flags, read_settings
+from serve.supervisor import supervise
 
 
 @dataclass(frozen=True)
@@ -53,4 +54,5 @@ def serve(arguments: ServeArguments) -> None:
         print(found.with_flags(settings, {}).to_toml(), end="")
         return
     configure_logs(settings.log_format, settings.log_level)
-    asyncio.run(serve_model(arguments.model, settings, partial(print, flush=True)))
+    run = serve_alone if settings.workers == 1 else supervise
+    asyncio.run(run(arguments.model, settings, partial(print, flush=True)))

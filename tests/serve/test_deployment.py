@@ -78,6 +78,12 @@ async def test_the_newest_version_is_deployed_and_answers_as_itself(deployer: Lo
     assert score(await answer(models)) == pytest.approx(GAINS[2] * 2 / 3)
 
 
+async def test_a_deployment_may_say_what_to_run_on(deployer: LocalDeployer) -> None:
+    pytest.importorskip("openvino")
+    runs_on = "openvino in float32"
+    assert (await deployer.deploy(Deployment("tiny", 2, runs_on=runs_on))).runs_on == runs_on
+
+
 async def test_another_version_takes_its_place_or_stands_beside_it(deployer: LocalDeployer, models: Models) -> None:
     await deployer.deploy(Deployment("tiny", 2))
     await deployer.deploy(Deployment("tiny", 1, keep_others=True))

@@ -170,3 +170,17 @@ def test_streams_have_numbers_of_their_own(tiny: Model, caplog: pytest.LogCaptur
     opened = [each for each in caplog.records if each.getMessage().startswith("a stream opened")]
     assert [each.stream for each in opened] == ["1", "2", "3"]  # type: ignore[attr-defined]
     assert all(each.peer.startswith("ipv4:127.0.0.1:") for each in opened)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_one_of_several_workers_names_itself(form: LogFormat, capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    kept, level = root.handlers[:], root.level
+    try:
+        configure_logs(form, "info", worker="2/4711")
+        logging.getLogger("serve").info("ready")
+    finally:
+        root.handlers[:] = kept
+        root.setLevel(level)
+    line = capsys.readouterr().err
+    assert ("worker=2/4711" if form == "text" else '"worker": "2/4711"') in line

@@ -21,6 +21,7 @@ def test_the_defaults_stand() -> None:
         ("host", ""),
         ("port", -1),
         ("port", 65536),
+        ("workers", 0),
         ("threads", -1),
         ("lanes", 0),
         ("max_batch", 0),

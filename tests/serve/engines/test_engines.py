@@ -8,7 +8,7 @@ import pytest
 import serve.engines
 from scene.artifact import Artifact, ModelFile, Precision, Verification
 from scene.errors import ArtifactError, ConfigurationError
-from serve.engines import EngineName, Way, all_ways, ways, why_not_here
+from serve.engines import EngineName, Way, all_ways, named, ways, why_not_here
 from serve.model import Model
 
 
@@ -157,3 +157,8 @@ def test_a_package_that_is_missing_is_named_with_what_installs_it(monkeypatch: p
         sentence = serve.engines.why_not(engine)  # type: ignore[arg-type]
         assert sentence.startswith(f"{engine} needs the package {package}, which is not installed")
         assert f"'streetmask[{extra}]'" in sentence
+
+
+def test_a_way_is_known_by_its_name() -> None:
+    way = Way("onnxruntime-cuda", "float16", entry("model.fp16.onnx", precision="float16"))
+    assert named(way.name) == ("onnxruntime-cuda", "float16")
