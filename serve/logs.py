@@ -1,7 +1,7 @@
 """What the server writes about itself, on stderr: lines for people or JSON for machines.
 
-A record names its ``worker``, ``stream``, ``frame``, ``model`` and ``peer`` where it has them, and never holds a frame's bytes, an
-answer or a token.
+A record names its ``worker``, ``stream``, ``frame``, ``model`` and ``peer`` where it has them, and never holds a
+frame's bytes, an answer or a token.
 """
 
 import logging

@@ -12,7 +12,7 @@ import pytest
 from protos.streetmask.v1 import segmentation_pb2 as pb
 from protos.streetmask.v1.segmentation_pb2_grpc import SegmentationServiceStub
 from serve.engines import Outputs
-from serve.logs import Seldom, TextFormatter, configure_logs, json_formatter
+from serve.logs import LogFormat, Seldom, TextFormatter, configure_logs, json_formatter
 from serve.model import Model
 from serve.settings import ServerSettings
 from tests.serve.conftest import running
