@@ -26,8 +26,9 @@ Fault = Callable[[str, EncodedFrame], AbstractContextManager[None]]
 _STALLED_FPS = 10.0
 _SLOW_S = 1.0
 _VANISH_WITHIN_S = 2.0
-_SETTLE_S = 0.5
-_TAKES_HOLD_S = 4.0
+_SETTLE_S = 1.0
+"""Until what was opened is open, and what was closed is closed."""
+_TAKES_HOLD_S = 6.0
 """Until every reader that stalls has left as much unread as lets the server pause its work for it."""
 
 
@@ -69,6 +70,7 @@ def slow_senders(address: str, frame: EncodedFrame, count: int = 16) -> Iterator
                     connection.sendall(PREFACE[turn : turn + 1])
 
         stack.enter_context(_repeated(_SLOW_S, send))
+        threading.Event().wait(_SETTLE_S)
         yield
 
 
@@ -97,6 +99,7 @@ def idle_streams(address: str, frame: EncodedFrame, count: int = 200) -> Iterato
             stream = stack.enter_context(RawStream(address))
             stream.acknowledge()
             stream.send(_configuration())
+        threading.Event().wait(_SETTLE_S)
         yield
 
 

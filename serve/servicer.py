@@ -53,7 +53,7 @@ class SegmentationServicer(SegmentationServiceServicer):
         self._numbers = itertools.count(1)
 
     async def Segment(  # noqa: N802 - the contract's name
-        self, request: pb.SegmentRequest | bytes, context: Context
+        self, request: pb.SegmentRequest | wire.Unparsed, context: Context
     ) -> pb.SegmentResponse:
         """One picture."""
         async with ErrorsAsStatus(context, give_up=self.callers.cut):

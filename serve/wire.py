@@ -48,7 +48,22 @@ _POLICIES = {
 _POLICY_OF = {int(value): policy for policy, value in _POLICIES.items()} | {0: DropPolicy.NEWEST}
 
 Message = TypeVar("Message", pb.SegmentRequest, pb.SegmentStreamRequest)
-Messages = AsyncIterator[pb.SegmentStreamRequest | bytes]
+
+
+class Unparsed:
+    """A message's bytes until they are taken, once: gRPC keeps what it received until it has received the next, and
+    to free 25 MB takes as long as to copy them."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def take(self) -> bytes:
+        """The bytes, which are forgotten here."""
+        data, self._data = self._data, b""
+        return data
+
+
+Messages = AsyncIterator[pb.SegmentStreamRequest | Unparsed]
 
 LARGE_BYTES = 1 << 20
 """From this size on a message is parsed on a thread: a raw 4K frame's would hold the event loop for 10 to 20 ms."""
@@ -70,14 +85,14 @@ def segment_request(frame: Frame[EncodedFrame], options: Options) -> pb.SegmentR
     return pb.SegmentRequest(frame=_frame_message(frame), options=_options_message(options))
 
 
-def received(kind: type[Message]) -> Callable[[bytes], Message | bytes]:
+def received(kind: type[Message]) -> Callable[[bytes], Message | Unparsed]:
     """What gRPC makes of a message's bytes: the message, or the bytes where parsing them is left to others."""
 
-    def parse(data: bytes) -> Message | bytes:
+    def parse(data: bytes) -> Message | Unparsed:
         try:
-            return data if len(data) >= LARGE_BYTES else kind.FromString(data)
+            return Unparsed(data) if len(data) >= LARGE_BYTES else kind.FromString(data)
         except DecodeError:
-            return data
+            return Unparsed(data)
 
     return parse
 
@@ -87,10 +102,10 @@ def read_segment_request(request: pb.SegmentRequest) -> tuple[Frame[EncodedFrame
     return _segment_request(request, time.perf_counter())
 
 
-async def read_received_request(request: pb.SegmentRequest | bytes) -> tuple[Frame[EncodedFrame], Options]:
+async def read_received_request(request: pb.SegmentRequest | Unparsed) -> tuple[Frame[EncodedFrame], Options]:
     """The same of what ``received`` made of a request."""
     arrived_s = time.perf_counter()
-    if isinstance(request, bytes):
+    if isinstance(request, Unparsed):
         return await asyncio.to_thread(lambda: _segment_request(_parsed(pb.SegmentRequest, request), arrived_s))
     return _segment_request(request, arrived_s)
 
@@ -118,7 +133,7 @@ def frame_request(frame: Frame[EncodedFrame]) -> pb.SegmentStreamRequest:
 async def read_configuration(messages: Messages) -> Configuration:
     """A stream's checked first message."""
     data = await anext(messages, None)
-    first = _parsed(pb.SegmentStreamRequest, data) if isinstance(data, bytes) else data
+    first = _parsed(pb.SegmentStreamRequest, data) if isinstance(data, Unparsed) else data
     kind = None if first is None else first.WhichOneof("request")
     if first is None or kind != "configuration":
         came = "a frame" if kind == "frame" else "nothing"
@@ -131,14 +146,14 @@ async def read_frames(messages: Messages) -> AsyncIterator[Frame[EncodedFrame]]:
     """The frames of a stream after its configuration."""
     async for message in messages:
         arrived_s = time.perf_counter()
-        if isinstance(message, bytes):
+        if isinstance(message, Unparsed):
             yield await asyncio.to_thread(_read_frame, message, arrived_s)
         else:
             yield _stream_frame(message, arrived_s)
 
 
-def _read_frame(data: bytes, arrived_s: float) -> Frame[EncodedFrame]:
-    return _stream_frame(_parsed(pb.SegmentStreamRequest, data), arrived_s)
+def _read_frame(unparsed: Unparsed, arrived_s: float) -> Frame[EncodedFrame]:
+    return _stream_frame(_parsed(pb.SegmentStreamRequest, unparsed), arrived_s)
 
 
 def _stream_frame(message: pb.SegmentStreamRequest, arrived_s: float) -> Frame[EncodedFrame]:
@@ -153,7 +168,8 @@ def _segment_request(request: pb.SegmentRequest, arrived_s: float) -> tuple[Fram
     return _frame(request.frame, arrived_s), _options(request.options)
 
 
-def _parsed(kind: type[Message], data: bytes) -> Message:
+def _parsed(kind: type[Message], unparsed: Unparsed) -> Message:
+    data = unparsed.take()
     try:
         return kind.FromString(data)
     except DecodeError as error:
