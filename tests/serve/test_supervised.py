@@ -70,6 +70,7 @@ class Crew:
 
     def clients_of_all(self, stack: ExitStack) -> list[Client]:
         """So many connections that each worker has one: which one a connection gets is the kernel's choice."""
+        eventually(lambda: not self.connected())  # those of the test before
         clients: list[Client] = []
         while len(self.connected()) < WORKERS:
             clients.append(stack.enter_context(Client(self.address)))
@@ -167,8 +168,9 @@ class Caller:
 def test_a_killed_worker_is_replaced_and_the_others_clients_notice_nothing(crew: Crew) -> None:
     counted = crew.metric("streetmask_frames_total")
     lost = crew.metric("streetmask_workers_lost_total")
-    with ExitStack() as stack, AdminClient(crew.address) as admin:
+    with AdminClient(crew.address) as admin:
         admin.deploy(Deployment("tiny", 2))
+    with ExitStack() as stack:
         callers = [Caller(client) for client in crew.clients_of_all(stack)]
         eventually(lambda: all(caller.answers for caller in callers))
         assert crew.metric("streetmask_streams ") == len(callers)
@@ -194,6 +196,8 @@ def test_a_killed_worker_is_replaced_and_the_others_clients_notice_nothing(crew:
     eventually(lambda: crew.metric("streetmask_streams ") == 0)
     assert crew.metric("streetmask_workers_lost_total") == lost + 1
     assert crew.metric("streetmask_frames_total") - counted >= answers  # what the killed one counted stays counted
+    with ExitStack() as stack:  # what is desired now, and not what the killed one began with:
+        assert {client.segment(RED).model_version for client in crew.clients_of_all(stack)} == {2}
 
 
 def test_a_worker_that_is_terminated_drains_and_is_replaced(crew: Crew) -> None:
