@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -59,9 +60,9 @@ class Crew:
         """The processes that listen."""
         return {process.pid for process in family(self.pid) if self._sockets(process.pid, psutil.CONN_LISTEN)}
 
-    def connected(self) -> set[int]:
-        """The processes that have a connection to a client."""
-        return {pid for pid in self.workers if self._sockets(pid, psutil.CONN_ESTABLISHED)}
+    def connections(self) -> set[tuple[int, int]]:
+        """The process and the client's port of each."""
+        return {(pid, each.raddr.port) for pid in self.workers for each in self._sockets(pid, psutil.CONN_ESTABLISHED)}
 
     def metric(self, name: str) -> float:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics") as page:
@@ -70,9 +71,9 @@ class Crew:
 
     def clients_of_all(self, stack: ExitStack) -> list[Client]:
         """So many connections that each worker has one: which one a connection gets is the kernel's choice."""
-        eventually(lambda: not self.connected())  # those of the test before
+        former = self.connections()
         clients: list[Client] = []
-        while len(self.connected()) < WORKERS:
+        while len({pid for pid, _ in self.connections() - former}) < WORKERS:
             clients.append(stack.enter_context(Client(self.address)))
             clients[-1].segment(RED)
         return clients
@@ -80,13 +81,13 @@ class Crew:
     def settle(self) -> None:
         eventually(lambda: len(self.workers) == WORKERS)
 
-    def _sockets(self, pid: int, status: str) -> int:
+    def _sockets(self, pid: int, status: str) -> list[Any]:
         port = int(self.address.rpartition(":")[2])
         try:
             found = psutil.Process(pid).net_connections("tcp")
-        except psutil.Error:
-            return 0
-        return sum(each.laddr.port == port and each.status == status for each in found)
+        except psutil.Error:  # it has just ended
+            return []
+        return [each for each in found if each.laddr.port == port and each.status == status]
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +178,8 @@ def test_a_killed_worker_is_replaced_and_the_others_clients_notice_nothing(crew:
         killed, kept = sorted(crew.workers)
         os.kill(killed, signal.SIGKILL)
         eventually(lambda: any(caller.error for caller in callers))
+        before = [caller.answers for caller in callers]
+        eventually(lambda: all(each.error or each.answers > had for each, had in zip(callers, before, strict=True)))
         cut = [caller for caller in callers if caller.error]
         spared = [(caller, caller.answers) for caller in callers if not caller.error]
         assert cut and spared
@@ -185,7 +188,7 @@ def test_a_killed_worker_is_replaced_and_the_others_clients_notice_nothing(crew:
             assert len(again.segment(RED).instances) == 1
         crew.settle()
         assert kept in crew.workers and killed not in crew.workers
-        eventually(lambda: all(caller.answers > before for caller, before in spared))
+        eventually(lambda: all(caller.answers > had for caller, had in spared))
         for caller in callers:
             caller.end()
         assert not any(caller.error for caller, _ in spared)
