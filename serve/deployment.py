@@ -79,7 +79,10 @@ class Prepared:
 
 
 class LocalDeployer:
-    """Deploys in this process, one deployment at a time, to its end even if whoever asked for it has gone."""
+    """Deploys in this process: ``deploy`` and ``unload`` one at a time, to the end even if whoever asked has gone.
+
+    ``prepare`` and ``commit`` are for who deploys to several processes, and sees to the order of that.
+    """
 
     def __init__(self, models: Models, repository: Repository, settings: ServerSettings) -> None:
         self._models = models

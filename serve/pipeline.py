@@ -90,28 +90,34 @@ class Pipeline:
 
 
 class Admitted:
-    """A frame's turn at a pipeline, which stays open for it. It is answered once, or released."""
+    """A frame's turn at a pipeline, which stays open for it. It is answered once, or released; of the pipeline nothing
+    is held afterwards, however long this is kept."""
 
     def __init__(self, pipeline: Pipeline, turn: Turn, leave: Callable[[], None]) -> None:
-        self._pipeline = pipeline
+        self._pipeline: Pipeline | None = pipeline
         self._turn = turn
-        self._leave = leave
+        self._leave: Callable[[], None] | None = leave
 
     async def answer(self, frame: EncodedFrame, options: Options) -> Answer:
         """As ``Pipeline.answer``; raises ``ServerError`` if the pipeline is closed before it is done."""
+        pipeline = self._pipeline
+        if pipeline is None:
+            raise RuntimeError("this turn was used")
         try:
-            return await self._pipeline.answer(frame, options, self._turn)
+            return await pipeline.answer(frame, options, self._turn)
         except (asyncio.CancelledError, RuntimeError) as error:
-            if self._pipeline.closed and not _cancelled():
+            if pipeline.closed and not _cancelled():
                 raise ServerError("the model was let go before this frame was answered; send it again") from error
             raise
         finally:
             self.release()
 
     def release(self) -> None:
-        """Nothing comes of it, or it is done: let others go."""
+        """Nothing comes of it, or it is done: let others go. A second time does nothing."""
         self._turn.release()
-        self._leave()
+        leave, self._pipeline, self._leave = self._leave, None, None
+        if leave is not None:
+            leave()
 
 
 def _cancelled() -> bool:

@@ -60,7 +60,7 @@ class ServerSettings:
     max_streams: int = 256
     """Streams at a time; more are refused with RESOURCE_EXHAUSTED."""
     drain_s: float = 10.0
-    """Seconds that calls have to finish when the server is told to stop."""
+    """Seconds that calls have to finish when the server is told to stop, and frames when their model is exchanged."""
     metrics_port: int = 0
     """Port for Prometheus at http://HOST:PORT/metrics; 0 for none."""
     pin: tuple[str, ...] = ()

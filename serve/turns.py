@@ -49,7 +49,8 @@ class Turn:
 class _Waiter(NamedTuple):
     member: Member
     number: int
-    turn: "asyncio.Future[Turn]"
+    turn: "asyncio.Future[Turn | None]"
+    """None when no turn will come: an exception in here would hold, in a circle, the frames that it went through."""
 
 
 class Turns:
@@ -75,13 +76,16 @@ class Turns:
         self._waiting.append(waiter)
         self.give()
         try:
-            return await waiter.turn
+            turn = await waiter.turn
         except asyncio.CancelledError:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
-            elif not waiter.turn.cancelled() and waiter.turn.exception() is None:
-                waiter.turn.result().release()
+            elif not waiter.turn.cancelled() and (turn := waiter.turn.result()) is not None:
+                turn.release()
             raise
+        if turn is None:
+            raise TurnsEndedError
+        return turn
 
     def end(self) -> None:
         """Give no further turn: whoever waits or comes is told so. Turns that are out stay so until they are done."""
@@ -92,7 +96,7 @@ class Turns:
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             if not waiter.turn.done():
-                waiter.turn.set_exception(TurnsEndedError())
+                waiter.turn.set_result(None)
 
     def give(self) -> None:
         """Give what turns can be given now, as something has changed; come again when the next one can."""

@@ -10,8 +10,10 @@ from export.publish import Accept, Publication
 from export.release import fall, newest_version
 from export.verify import Report
 from scene.artifact import Artifact, read_artifact, write_artifact
+from serve.admin_client import AdminClient
 from streetmask.cli import main
 from tests.export.conftest import Published
+from tests.serve.repository_server import serving, settings, write_repository
 
 
 def released(published: Published, models: Path, *words: object) -> int:
@@ -164,6 +166,40 @@ def test_what_cannot_be_released_is_told(
 ) -> None:
     assert released(published, tmp_path, *words) == 1
     assert sentence in capsys.readouterr().err
+
+
+def test_a_released_version_is_deployed_at_once(
+    published: Published, copied: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--data", f"rectangles={published.data}")
+    assert released(published, tmp_path, *words) == 0
+    with serving(tmp_path, settings()) as server:
+        assert released(published, tmp_path, *words, "--deploy", server.address) == 0
+        *_, before, last = capsys.readouterr().out.splitlines()
+        assert before == f"released {tmp_path / 'tiny' / '2'}"
+        assert last == f"tiny version 2 answers at {server.address}, on onnxruntime in float32"
+        with AdminClient(server.address) as admin:
+            assert [each.version for each in admin.models()] == [2]
+
+
+def test_a_server_that_cannot_be_deployed_to_is_told_before_anything_is_made(
+    published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(export.release, "publish", never)
+    assert released(published, tmp_path, "--deploy", "127.0.0.1:1") == 1
+    assert "the server 127.0.0.1:1 cannot be reached" in capsys.readouterr().err
+
+
+def test_a_released_version_that_the_server_refuses_stays_published_and_the_server_as_it_was(
+    published: Published, copied: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_repository(tmp_path / "elsewhere", 1, name="other")
+    with serving(root, settings()) as server:
+        assert released(published, tmp_path, "--deploy", server.address) == 1
+        assert "streetmask: tiny version 1 is published, but not deployed: the server" in capsys.readouterr().err
+        with AdminClient(server.address) as admin:
+            assert [each.name for each in admin.models()] == ["other"]
+    assert read_artifact(tmp_path / "tiny" / "1").version == 1
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """Blocking work beside the event loop."""
 
 import asyncio
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -47,3 +49,28 @@ def test_a_loop_that_is_closed_hears_nothing() -> None:
     for thread in set(threading.enumerate()) - set(threads):
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
+
+
+async def test_an_error_holds_nothing_of_what_failed() -> None:
+    """Without the collector: half a model would wait for it, in the circle that asyncio makes of an error."""
+
+    class Half:
+        pass
+
+    halves = weakref.WeakSet[Half]()
+
+    def fail() -> None:
+        half = Half()
+        halves.add(half)
+        try:
+            raise KeyError("first")
+        except KeyError as error:
+            raise ValueError("second") from error
+
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="second"):
+            await on_daemon_thread(fail, "fail")
+        assert len(halves) == 0
+    finally:
+        gc.enable()

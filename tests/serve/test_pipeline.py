@@ -90,3 +90,14 @@ async def test_a_frame_that_waits_for_the_engine_when_the_pipeline_is_closed_is_
         await admitted(3).answer(EncodedFrame.raw(RED), Options())
     assert sorted(left) == [0, 1, 2, 3]
     assert gated.runs == 1
+
+
+async def test_a_turn_is_used_once_and_given_back_once(pipeline: Pipeline) -> None:
+    left: list[int] = []
+    admitted = Admitted(pipeline, await pipeline.turns.take(Member()), lambda: left.append(1))
+    await admitted.answer(EncodedFrame.raw(RED), Options())
+    admitted.release()
+    assert left == [1]
+    with pytest.raises(RuntimeError, match="this turn was used"):
+        await admitted.answer(EncodedFrame.raw(RED), Options())
+    assert left == [1]

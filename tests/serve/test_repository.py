@@ -1,14 +1,19 @@
 """What of a folder may be loaded, and what is never read."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx.external_data_helper import set_external_data
 
-from scene.artifact import MANIFEST
+from scene.artifact import MANIFEST, Artifact, file_sha256, read_artifact, write_artifact
 from scene.errors import ArtifactError, ConfigurationError, StreetMaskError, UnknownModelError
+from serve.engines import EngineName, Way, open_engine, why_not
 from serve.repository import MAX_VERSION, Repository, version_number
 from tests.serve.repository_server import write_repository
 
@@ -177,3 +182,34 @@ def test_a_damaged_manifest_is_told(root: Path, content: str) -> None:
 )
 def test_a_version_folder_is_called_after_its_number(name: str, number: int | None) -> None:
     assert version_number(name) == number
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_weights_that_a_graph_looks_for_outside_its_folder_are_not_read(tmp_path: Path, engine: EngineName) -> None:
+    """Not by a link but by a path within the graph: the engines refuse that themselves."""
+    if reason := why_not(engine):
+        pytest.skip(reason)
+    folder = write_repository(tmp_path, 1) / "tiny" / "1"
+    graph = onnx.load(folder / "model.onnx")
+    (weight,) = [each for each in graph.graph.initializer if each.name == "sides"]
+    for place, refused in (("weights.bin", False), ("../weights.bin", True), (str(tmp_path / "weights.bin"), True)):
+        (folder / place).write_bytes(weight.raw_data)
+        moved = onnx.ModelProto.FromString(graph.SerializeToString())
+        (tensor,) = [each for each in moved.graph.initializer if each.name == "sides"]
+        set_external_data(tensor, place, offset=0, length=len(weight.raw_data))
+        tensor.ClearField("raw_data")
+        (folder / "model.onnx").write_bytes(moved.SerializeToString())
+        artifact = read_artifact(write_artifact(with_digest(folder), folder).parent)
+        way = Way(engine, "float32", artifact.files[0])
+        if refused:
+            with pytest.raises(ArtifactError, match=r"cannot be loaded: .*outside|cannot be loaded: .*External data"):
+                open_engine(folder, artifact, way, 1)
+        else:
+            open_engine(folder, artifact, way, 1)
+
+
+def with_digest(folder: Path) -> Artifact:
+    """The manifest for the graph as it is now: this damage is one that was meant."""
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Artifact)
+    entry = replace(manifest.files[0], sha256=file_sha256(folder / "model.onnx"))
+    return replace(manifest, files=[entry])
