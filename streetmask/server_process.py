@@ -15,7 +15,7 @@ _LISTENING = "listening on "
 
 
 class RunningServer(NamedTuple):
-    """Where it listens, HOST:PORT, and which process it is."""
+    """Where it listens, HOST:PORT, and which process it is: the supervisor where it has workers, which end with it."""
 
     address: str
     pid: int

@@ -102,7 +102,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def crew(repository: Path) -> Iterator[Crew]:
     port = free_port()
-    options = [*CREW, "--metrics-port", str(port), "--pin", "tiny=1"]
+    options = [*CREW, "--metrics-port", str(port), "--pin", "tiny=1", "--watch-s", "0.2"]
     with server_process(repository, options) as server:
         yield Crew(server.address, server.pid, port)
 
@@ -215,6 +215,15 @@ def test_a_worker_that_is_terminated_drains_and_is_replaced(crew: Crew) -> None:
             caller.end()
     errors = [caller.error for caller in callers if caller.error]
     assert all("stopping" in error for error in errors)
+
+
+def test_a_version_that_appears_is_deployed_to_all(crew: Crew, repository: Path) -> None:
+    write_tiny_model(repository / "tiny" / "10", version=10)
+    with AdminClient(crew.address) as admin:
+        eventually(lambda: [each.version for each in admin.models()] == [10])
+    with ExitStack() as stack:
+        clients = crew.clients_of_all(stack)
+        eventually(lambda: {client.segment(RED).model_version for client in clients} == {10})
 
 
 def test_a_second_server_does_not_share_the_port(crew: Crew, repository: Path) -> None:
