@@ -10,6 +10,7 @@ from scene.artifact import MANIFEST, read_artifact
 from serve.answer import Answer, StageTimes
 from serve.frame import EncodedFrame
 from serve.repository import Repository
+from streetmask.server_process import server_process
 from tests.serve.repository_server import serving, settings, write_repository
 from tests.serve.tiny_model import street
 from tests.streetmask.conftest import found
@@ -92,6 +93,17 @@ def test_fifty_swaps_under_load_fail_no_call_and_give_no_wrong_answer(tmp_path: 
 def test_a_thousand_swaps_under_load_fail_no_call_and_give_no_wrong_answer(tmp_path: Path) -> None:
     plan = SwapPlan(count=1000, windows=20, streams=4, callers=4, broken=3)
     check(swapped(tmp_path, plan), plan)
+
+
+def test_swaps_by_several_processes_fail_no_frame_and_are_answered_when_all_have_swapped(tmp_path: Path) -> None:
+    root = write_repository(tmp_path / "models", 1, 2, 3)
+    (root / "tiny" / "3" / "model.onnx").write_bytes(b"none")
+    options = ["--workers", "2", "--engine", "onnxruntime", "--threads", "1", "--pin", "tiny=2"]
+    with server_process(root, options) as server:
+        found = swap_under_load(server.address, root, SwapPlan(12, windows=2, streams=4, callers=4, broken=3), FRAMES)
+    assert found["swaps"] == 12
+    assert found["refused"] == 2
+    assert (found["failed"], found["wrong"], found["complaints"]) == (0, 0, [])
 
 
 def test_two_versions_of_a_folder_are_one_network_that_draws_otherwise(tmp_path: Path) -> None:
