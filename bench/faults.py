@@ -172,8 +172,8 @@ def _kill(bench: FaultBench) -> dict[str, Any]:
     plan = KillPlan(seconds=max(8.0, 60 * bench.share))
     found = kill_worker_under_load(bench.model, bench.frames, plan)
     frames, next_s, replaced_s = found["frames"], found["next_answer_s"], found["replaced_s"]
-    came = f"{found['killed']} killed, {found['replaced']} replaced within {replaced_s.get('max', 0):.1f} s; a stream "
-    came += f"that was cut had its next answer after {next_s.get('median', 0):.2f} s, {next_s.get('max', 0):.2f} at "
+    came = f"{found['killed']} killed, {found['replaced']} replaced within {replaced_s.get('max', 0):.1f} s; a "
+    came += f"stream's next answer came {next_s.get('median', 0):.2f} s after a kill, {next_s.get('max', 0):.2f} at "
     came += f"most; of {frames['due']} frames {frames['answered']} answered, {frames['dropped']} dropped, "
     came += f"{frames['lost']} lost with the connection, {frames['failed']} failed"
     did = f"kill -9 of one of {plan.workers} workers every {plan.kill_every_s:g} s under {plan.streams} streams"

@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +14,13 @@ import psutil
 
 from bench.samples import summary
 from scene.errors import ServerError, require
-from serve.answer import Answer
-from serve.client import Client, Received
-from serve.exchange import Failure
+from serve.client import Client
+from serve.exchange import Drop
 from serve.frame import EncodedFrame
+from serve.outbox import Received
 from streetmask.server_process import server_process
 
-_KINDS = ("answered", "dropped", "failed", "lost", "unsent")
+_KINDS = ("due", "answered", "dropped", "failed", "lost")
 _ASK_EVERY_S = 0.02
 _REPLACED_S = 60.0
 _READY_S = 30.0
@@ -48,14 +49,14 @@ def kill_worker_under_load(
     """Start a server of the model's folder with ``options``, load it, kill its workers in turn, say what came of it.
 
     ``frames`` counts frames by what became of them: "answered", "dropped" for a newer one, "failed" for an error of
-    their own, "lost" where the connection broke before the reply, "unsent" where there was none when they were due; and
-    all that were "due". ``next_answer_s`` is the time from a kill to the next answer on each stream that it cut,
-    ``replaced_s`` that until as many workers listen as before. Raises ``ServerError`` if that never comes.
+    their own, "lost" where the connection broke before the reply; and all that were "due". ``next_answer_s`` is the
+    time from a kill to the next answer on each stream, cut or not, ``replaced_s`` that until as many workers listen as
+    before. Raises ``ServerError`` if that never comes.
     """
     with server_process(model, ["--workers", str(plan.workers), *options]) as server:
         start_s = time.perf_counter()
         killer = _Killer(server.pid, int(server.address.rpartition(":")[2]), plan, start_s)
-        streams = [_Stream(server.address, frames, plan, start_s, killer) for _ in range(plan.streams)]
+        streams = [_Stream(server.address, frames, plan, start_s) for _ in range(plan.streams)]
         threads = [threading.Thread(target=stream.run, daemon=True) for stream in streams]
         for thread in threads:
             thread.start()
@@ -64,7 +65,7 @@ def kill_worker_under_load(
         finally:
             for thread in threads:
                 thread.join()
-    counts = {kind: sum(stream.counts[kind] for stream in streams) for kind in ("due", *_KINDS)}
+    counts = {kind: sum(stream.counts[kind] for stream in streams) for kind in _KINDS}
     return {
         "workers": plan.workers,
         "streams": plan.streams,
@@ -74,8 +75,7 @@ def kill_worker_under_load(
         "replaced": len(killer.replaced_s),
         "replaced_s": summary(killer.replaced_s),
         "frames": counts,
-        "cut_streams": sum(stream.cuts for stream in streams),
-        "next_answer_s": summary([pause_s for stream in streams for pause_s in stream.pauses_s]),
+        "next_answer_s": summary([pause_s for stream in streams for pause_s in stream.pauses_s(killer.kills_s)]),
     }
 
 
@@ -124,58 +124,39 @@ def _listens(process: psutil.Process, port: int) -> bool:
 
 
 class _Stream:
-    """One camera, whose frames are due by the clock, and which connects again whenever it is cut off."""
+    """One camera, whose frames are due by the clock, through a client that takes its stream up again by itself."""
 
-    def __init__(
-        self, address: str, frames: Sequence[EncodedFrame], plan: KillPlan, start_s: float, killer: _Killer
-    ) -> None:
+    def __init__(self, address: str, frames: Sequence[EncodedFrame], plan: KillPlan, start_s: float) -> None:
         self._address = address
         self._frames = frames
-        self._rate = plan.rate
+        self._plan = plan
         self._start_s = start_s
-        self._due = round(plan.rate * plan.seconds)
-        self._killer = killer
-        self._cut_off_s: float | None = None
         self.counts: Counter[str] = Counter()
-        self.cuts = 0
-        self.pauses_s: list[float] = []
+        self.answers_s: list[float] = []
 
     def run(self) -> None:
-        while self._next_due() < self._due:
-            self._connected()
-        self.counts["unsent"] = self._due - sum(self.counts[kind] for kind in _KINDS)
-        self.counts["due"] = self._due
+        """All of it; raises ``ServerError`` where the client gives up."""
+        with Client(self._address, _READY_S) as client:
+            for received in client.stream(self._paced()):
+                self.counts["due"] += 1
+                self.counts[_kind(received)] += 1
+                if received.answer is not None:
+                    self.answers_s.append(time.perf_counter())
 
-    def _connected(self) -> None:
-        """One connection, until it breaks or all is sent."""
-        sent: list[int] = []
-        replies = 0
-        try:
-            with Client(self._address, _READY_S) as client:
-                for received in client.stream(self._paced(sent)):
-                    replies += 1
-                    self._note(received)
-        except ServerError:
-            self.cuts += 1
-            self._cut_off_s = max((moment for moment in self._killer.kills_s), default=None)
-            self.counts["lost"] += len(sent) - replies
+    def pauses_s(self, kills_s: Sequence[float]) -> list[float]:
+        """From each kill until the next answer."""
+        places = [(bisect(self.answers_s, killed_s), killed_s) for killed_s in kills_s]
+        return [self.answers_s[place] - killed_s for place, killed_s in places if place < len(self.answers_s)]
 
-    def _paced(self, sent: list[int]) -> Iterator[EncodedFrame]:
-        """Frames as they are due; what was due before the connection stood is gone."""
-        for number in range(self._next_due(), self._due):
-            time.sleep(max(0.0, self._start_s + number / self._rate - time.perf_counter()))
-            sent.append(number)
+    def _paced(self) -> Iterator[EncodedFrame]:
+        for number in range(round(self._plan.rate * self._plan.seconds)):
+            time.sleep(max(0.0, self._start_s + number / self._plan.rate - time.perf_counter()))
             yield self._frames[number % len(self._frames)]
 
-    def _next_due(self) -> int:
-        return max(0, int((time.perf_counter() - self._start_s) * self._rate) + 1)
 
-    def _note(self, received: Received) -> None:
-        outcome = received.reply.outcome
-        if isinstance(outcome, Answer):
-            self.counts["answered"] += 1
-            if self._cut_off_s is not None:
-                self.pauses_s.append(time.perf_counter() - self._cut_off_s)
-                self._cut_off_s = None
-        else:
-            self.counts["failed" if isinstance(outcome, Failure) else "dropped"] += 1
+def _kind(received: Received) -> str:
+    if received.answer is not None:
+        return "answered"
+    if received.dropped is None:
+        return "failed"
+    return "lost" if received.dropped is Drop.CONNECTION_LOST else "dropped"

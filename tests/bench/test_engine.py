@@ -126,7 +126,7 @@ def test_the_command_measures_a_checkpoint_on_the_engines_that_run_here_and_name
         (["street-nano", "--base", "other"], "base: expected one of street-nano/onnxruntime"),
         (["street-nano", "--size", "big"], "size: expected WIDTHxHEIGHT"),
         (["street-nano", "--engines", "caffe"], "engines: expected onnxruntime, "),
-        (["street-nano", "--rounds", "1"], "rounds: expected 8 or more"),
+        (["street-nano", "--rounds", "1"], "--rounds: expected 8 or more"),
         (["street-nano", "--device", "cuda"], "torch sees no GPU here"),
     ],
 )

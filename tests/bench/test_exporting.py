@@ -53,9 +53,9 @@ def test_the_table_names_what_was_not_measured() -> None:
     ("words", "sentence"),
     [
         (["nothing-there"], "targets: expected a model folder, a checkpoint or a preset"),
-        (["street-nano", "--engines", "torch"], "engines: expected one or more that run a graph"),
-        (["street-nano", "--engines", "caffe"], "engines: expected onnxruntime, "),
-        (["street-nano", "--rounds", "2"], "rounds: expected 8 or more"),
+        (["street-nano", "--engines", "torch"], "--engines: expected one or more that run a graph"),
+        (["street-nano", "--engines", "caffe"], "--engines: expected onnxruntime, "),
+        (["street-nano", "--rounds", "2"], "--rounds: expected 8 or more"),
     ],
 )
 def test_what_cannot_be_exported_is_told_in_a_sentence(

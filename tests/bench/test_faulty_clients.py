@@ -12,6 +12,7 @@ import pytest
 from bench.faulty_clients import FAULTS, Fault, idle_streams, others_p99, slow_senders, stalled_readers, vanishing
 from serve.answer import Answer
 from serve.client import Client
+from serve.exchange import DropPolicy, StreamOptions
 from serve.frame import EncodedFrame
 from serve.memory import resident_bytes
 from serve.model import Model
@@ -60,7 +61,7 @@ def test_others_are_answered_and_nothing_is_left(
         with fault(busy.address, FRAME):
             eventually(lambda: (open_streams(busy) or 0) >= streams)
             for _ in range(3):
-                received = list(client.stream([FRAME] * 8, in_flight=1))
+                received = list(client.stream([FRAME] * 8, in_flight=1, stream=StreamOptions(DropPolicy.EVERY)))
                 assert [each.reply.frame_id for each in received] == list(range(8))
                 assert all(isinstance(each.reply.outcome, Answer) for each in received)
                 time.sleep(0.3)

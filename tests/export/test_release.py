@@ -158,7 +158,7 @@ def test_without_labels_nothing_can_be_compared(
     ("words", "sentence"),
     [
         (("--name", "a/b"), "name: expected the name of a folder in --models"),
-        (("--largest-fall", "-1"), "largest_fall: expected 0 or more"),
+        (("--largest-fall", "-1"), "--largest-fall: expected 0 or more"),
     ],
 )
 def test_what_cannot_be_released_is_told(

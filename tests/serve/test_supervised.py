@@ -160,7 +160,7 @@ class Caller:
     def _run(self) -> None:
         every = StreamOptions(DropPolicy.EVERY)
         try:
-            for received in self._client.stream(self._frames(), stream=every, in_flight=2):
+            for received in self._client.stream(self._frames(), None, 2, every, reconnect=False):
                 self.answers += isinstance(received.reply.outcome, Answer)
         except ServerError as error:
             self.error = str(error)

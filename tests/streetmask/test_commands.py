@@ -125,12 +125,12 @@ def test_stream_gets_through_a_damaged_video(
     [
         (["--score-threshold", "1.5"], "score_threshold: expected 0 to 1, but 1.5 came"),
         (["--max-instances", "-1"], "max_instances: expected 0 or more, but -1 came"),
-        (["--jpeg-quality", "101"], "jpeg_quality: expected 0 to 100, but 101 came"),
+        (["--jpeg-quality", "101"], "--jpeg-quality: expected 0 to 100, but 101 came"),
         (["--model-name", "huge"], "NOT_FOUND"),
         (["--model-version", "9"], "NOT_FOUND"),
         (["--pace", "answered", "--policy", "newest"], "policy: expected every, or nothing, with --pace answered"),
         (["--queue-length", "0"], "queue_length: expected 1 to 256, but 0 came"),
-        (["--in-flight", "0"], "in_flight: expected 1 or more, but 0 came"),
+        (["--in-flight", "0"], "--in-flight: expected 1 or more, but 0 came"),
         (["--server", "127.0.0.1:1", "--timeout-s", "0.5"], "the server cannot be reached"),
     ],
 )
