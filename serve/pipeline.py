@@ -5,6 +5,7 @@ frame, the next is decoded and the last one's masks are drawn up.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,7 @@ class Pipeline:
         self.model = model
         self._max_pixels = settings.max_pixels
         self._max_instances = settings.max_instances
+        self._ahead = settings.decode_ahead
         self._reduced = settings.reduced_decoding
         lanes = [partial(_run, engine) for engine in model.engines]
         self._batcher: Batcher[Wanted, Outputs] = Batcher(lanes, settings.max_batch, settings.batch_delay_ms / 1000)
@@ -89,7 +91,10 @@ class Pipeline:
 
     def _wait_s(self, preparing: int) -> float:
         """In how many seconds a further frame should be begun, so as to be ready when the network is."""
-        return self._batcher.starts_in_s(preparing) - self._preparing.at_most_s()
+        starts_in_s = self._batcher.starts_in_s(preparing)
+        if self._ahead:
+            return starts_in_s - self._preparing.at_most_s()
+        return math.inf if starts_in_s > 0 else 0.0  # not before an engine is free, which is told when it is
 
     async def _on(self, pool: ThreadPoolExecutor, step: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(pool, step)

@@ -52,6 +52,9 @@ class ServerSettings:
     """How long a frame may wait for others to fill a batch while another lane is busy; an idle engine never waits."""
     decode_threads: int = 2
     """Threads that decode frames."""
+    decode_ahead: bool = True
+    """Decode a frame while the network is busy with others; without it answers are younger and fewer on a CPU that the
+    network has to itself."""
     reduced_decoding: bool = True
     """Decode a JPEG that is far larger than the network's input at a half, quarter or eighth of its size."""
     mask_threads: int = 2

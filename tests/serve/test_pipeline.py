@@ -140,3 +140,28 @@ async def test_a_turn_is_used_once_and_given_back_once(pipeline: Pipeline) -> No
     with pytest.raises(RuntimeError, match="this turn was used"):
         await admitted.answer(EncodedFrame.raw(RED), Options())
     assert left == [1]
+
+
+@pytest.mark.parametrize(("ahead", "expected"), [(True, 2), (False, 1)])
+async def test_a_frame_is_decoded_while_the_network_is_busy_where_that_is_wanted(
+    tiny: Model, gated: GatedEngine, ahead: bool, expected: int
+) -> None:
+    read = 0
+
+    class Spy(Model):
+        def prepare(self, image: RgbImage, clock: StageClock) -> NDArray[np.uint8]:
+            nonlocal read
+            read += 1
+            return super().prepare(image, clock)
+
+    pipeline = Pipeline(Spy(tiny.artifact, gated), ServerSettings(decode_ahead=ahead))
+    gated.open()
+    await answer(pipeline, EncodedFrame.raw(RED))  # now it is known what a run takes
+    await asyncio.to_thread(gated.wait_entered)
+    frames = [asyncio.create_task(answer(pipeline, EncodedFrame.raw(RED))) for _ in range(2)]
+    await asyncio.to_thread(gated.wait_entered)
+    await asyncio.sleep(0.2)  # many times what the first run took: the second frame had its turn, if it gets one
+    assert read - 1 == expected
+    gated.open(2)
+    await asyncio.gather(*frames)
+    pipeline.close()
