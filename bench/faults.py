@@ -142,10 +142,10 @@ def _status(call: Callable[[], Any]) -> str:
     return "OK"
 
 
-def _neighbours(fault: str, did: str, bench: FaultBench) -> dict[str, Any]:
+def _neighbours(fault: str, did: str, window_s: float, bench: FaultBench) -> dict[str, Any]:
     with server_process(bench.model) as server:
-        windows = max(2, bench.count(8))
-        found = others_p99(server.address, FAULTS[fault], bench.frames[0], (_NEIGHBOUR_FPS,), windows)
+        windows = max(2, bench.count(round(24 / window_s)))
+        found = others_p99(server.address, FAULTS[fault], bench.frames[0], (_NEIGHBOUR_FPS,), windows, window_s)
     quiet, faulty = found["quiet_ms"], found["fault_ms"]
     came = f"a neighbour's answers: p99 {quiet['p99']:.1f} ms without, {faulty['p99']:.1f} with; "
     came += f"{found['not_answered']['quiet']} and {found['not_answered']['fault']} of its frames dropped"
@@ -221,10 +221,10 @@ _PLAYS: dict[FaultName, Callable[[FaultBench], dict[str, Any]]] = {
     "malformed": _malformed,
     "messages": _messages,
     "bombs": _bombs,
-    "stalled-readers": partial(_neighbours, "stalled-readers", "4 clients that read nothing"),
-    "slow-senders": partial(_neighbours, "slow-senders", "32 clients that send a byte a second"),
-    "vanishing": partial(_neighbours, "vanishing", "500 clients that connect, send a frame and vanish, in 2 s"),
-    "idle-streams": partial(_neighbours, "idle-streams", "200 streams that are silent"),
+    "stalled-readers": partial(_neighbours, "stalled-readers", "4 clients that read nothing", 3.0),
+    "slow-senders": partial(_neighbours, "slow-senders", "32 clients that send a byte a second", 3.0),
+    "vanishing": partial(_neighbours, "vanishing", "500 clients that connect, send a frame and vanish, in 10 s", 10.0),
+    "idle-streams": partial(_neighbours, "idle-streams", "200 streams that are silent", 3.0),
     "throttled": _throttled,
     "engine": _engine,
     "kill": _kill,

@@ -4,7 +4,7 @@ from bench.markdown import machine, markdown
 from bench.report import Document
 
 NOTE = """What was done to a server, and what came of it. Where clients misbehave, a well-behaved neighbour sends 25
-frames a second in turns of three seconds without and with them."""
+frames a second in turns of three seconds (ten for those that vanish) without and with them."""
 
 
 def faults_parts(run: Document) -> list[str]:
