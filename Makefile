@@ -6,7 +6,8 @@ TRITON_VENV ?= .venv-triton
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check -c requirements.lock
 DEMO_ARGUMENTS = $(if $(VIDEO),--video "$(VIDEO)")
 
-.PHONY: demo test test-slow test-gpu test-serving bench bench-long bench-decode bench-gpu bench-triton BENCHMARKS.md check format protos lock clean
+.PHONY: demo test test-slow test-gpu test-serving bench bench-long bench-faults bench-soak bench-decode bench-gpu \
+	bench-triton BENCHMARKS.md check format protos lock clean
 
 demo: $(SERVING_VENV)/installed  ## stream a clip through the server and write demo/; VIDEO=path for your own
 	$(SERVING_VENV)/bin/streetmask demo $(DEMO_ARGUMENTS)
@@ -33,7 +34,8 @@ CPU_ENGINES = onnxruntime onnxruntime-int8 openvino openvino-bfloat16 openvino-i
 GPU_ENGINES = torch torch-float16 torch-compile torch-compile-float16 onnxruntime-cuda onnxruntime-cuda-float16 \
 	onnxruntime-tensorrt-float16 tensorrt tensorrt-float16 tensorrt-rtx tensorrt-rtx-float16
 BENCH_RUNS = $(wildcard $(addprefix runs/bench/,export.json engine.json jpeg.json published.json tail.json gpu-*.json \
-	accuracy.json decode.json serve.json faults.json triton.json track.json demo.json demo-long.json train.json))
+	accuracy.json decode.json serve.json serve-float32.json demo.json demo-long.json soak.json faults.json swaps.json \
+	triton.json track.json train.json))
 
 bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten minutes, no GPU
 	$(VENV)/bin/streetmask data synth $(dir $(BENCH_DATA)) --count 100 --seed 900
@@ -47,7 +49,10 @@ bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten min
 	$(BENCH) accuracy $(BENCH_MODEL) --engines $(CPU_ENGINES) torch torch-bfloat16 --data unseen-100=$(BENCH_DATA) \
 		--out runs/bench/accuracy.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 30 --size 1280x720 --seconds 30 --out runs/bench/demo.json
-	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 1.5 --sweep --seconds 4 --out runs/bench/serve.json
+	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 0.5 1.5 --sweep --seconds 5 \
+		--engine openvino --precision int8 --out runs/bench/serve.json
+	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 0.5 1.5 --seconds 5 \
+		--engine onnxruntime --precision float32 --out runs/bench/serve-float32.json
 	$(BENCH) track $(BENCH_MODEL) --engine openvino --out runs/bench/track.json
 	$(BENCH) train street-nano --batch 4 --rounds 20 --fed-steps 10 --out runs/bench/train.json
 	$(MAKE) BENCHMARKS.md
@@ -55,6 +60,18 @@ bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten min
 bench-long: $(VENV)/installed  ## every precision of four networks, and 10,000 frames through the server: half an hour
 	$(BENCH) export $(BENCH_MODEL) yolact-resnet50 yolact-plus-resnet50 yolact-plus-base --out runs/bench/export.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 30 --size 1280x720 --seconds 334 --out runs/bench/demo-long.json
+	$(MAKE) BENCHMARKS.md
+
+FAULTS = malformed messages bombs stalled-readers slow-senders vanishing idle-streams throttled engine kill holds
+
+bench-faults: $(VENV)/installed  ## hostile input, misbehaving clients, dying workers, new models: a quarter of an hour
+	$(BENCH) serve --spawn $(BENCH_MODEL) --fault $(FAULTS) --out runs/bench/faults.json
+	$(BENCH) serve --spawn $(BENCH_MODEL) --fault swaps --fault-share 0.1 --out runs/bench/swaps.json
+	$(MAKE) BENCHMARKS.md
+
+bench-soak: $(VENV)/installed  ## an hour at full speed: does memory grow?
+	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 70 --seconds 3600 --engine openvino --precision int8 \
+		--out runs/bench/soak.json
 	$(MAKE) BENCHMARKS.md
 
 SCENE_SIZES = 1280x720 1920x1080 2560x1440 3840x2160

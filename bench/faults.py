@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import grpc
 import psutil
 
 from bench.failing_engine import fail_batches
+from bench.fault_names import FaultName
 from bench.faulty_clients import FAULTS, others_p99
 from bench.hostile import bombs, malformed_frames
 from bench.hostile_messages import mutated_messages
@@ -34,22 +35,6 @@ from serve.exchange import DropPolicy, Failure, StreamOptions
 from serve.frame import EncodedFrame
 from serve.servicer import SERVICE
 from streetmask.server_process import RunningServer, server_process
-
-FaultName = Literal[
-    "malformed",
-    "messages",
-    "bombs",
-    "stalled-readers",
-    "slow-senders",
-    "vanishing",
-    "idle-streams",
-    "throttled",
-    "engine",
-    "kill",
-    "swaps",
-    "holds",
-]
-FAULT_NAMES: tuple[FaultName, ...] = get_args(FaultName)
 
 _SEED = 1
 _IN_FLIGHT = 16

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from bench.bare import BARE_LOOPS, BareLoop, Loop
-from bench.faults import FaultBench, FaultName, play
+from bench.fault_names import FaultName
 from bench.frames import load_frames
 from bench.load import ANY_IN_FLIGHT, Arrivals, Exchange, LoadPlan, load_report, run_load
 from bench.machine import Watch
@@ -231,7 +231,7 @@ def serve(arguments: ServeArguments) -> int:
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(arguments).items()}
     settings |= {"frame_size": [pictures.shape[2], pictures.shape[1]], "rates": list(arguments.rates)}
     if arguments.fault and arguments.spawn is not None:
-        return _faults(FaultBench(arguments.spawn, frames, arguments.fault_share), arguments, settings)
+        return _faults(arguments.spawn, frames, arguments, settings)
     watch = Watch()
     with _server(arguments) as (address, pid):
         watch.lap()
@@ -248,8 +248,11 @@ def serve(arguments: ServeArguments) -> int:
     return INTERRUPTED if bench.stopped else int(bool(bench.error))
 
 
-def _faults(bench: FaultBench, arguments: ServeArguments, settings: dict[str, Any]) -> int:
+def _faults(model: Path, frames: list[EncodedFrame], arguments: ServeArguments, settings: dict[str, Any]) -> int:
     """Play the faults, each in a line for people, and end in one line of JSON; the exit status."""
+    from bench.faults import FaultBench, play  # noqa: PLC0415 - Triton's environment, which loads too, has not all of it
+
+    bench = FaultBench(model, frames, arguments.fault_share)
     watch, stopped = Watch(), False
     found: dict[str, Any] = {}
     try:

@@ -66,11 +66,12 @@ class TritonClient:
         options: Options | None = None,
         in_flight: int = 3,
         stream: StreamOptions | None = None,
+        reconnect: bool = False,
     ) -> Generator[Received, None, None]:
         """Send frames, numbered from 0, as they come, each as a request of its own, and yield what became of each.
 
-        While ``in_flight`` of them are unanswered no further one is drawn. ``options`` and ``stream`` are not
-        Triton's to know: each of its models has its queue's policy.
+        While ``in_flight`` of them are unanswered no further one is drawn. ``options``, ``stream`` and ``reconnect``
+        are not Triton's to know: each of its models has its queue's policy.
         """
         outbox = _Outbox(frames, in_flight)
         thread = threading.Thread(target=outbox.send, args=(self._send,), daemon=True)

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-from pythonjsonlogger.json import JsonFormatter
-
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -33,6 +31,8 @@ class TextFormatter(logging.Formatter):
 
 def json_formatter() -> logging.Formatter:
     """One JSON object a line: ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message`` and the record's fields."""
+    from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415 - a client's installation has it not
+
     names = {"levelname": "level", "name": "logger"}
     return JsonFormatter("%(levelname)s %(name)s %(message)s", rename_fields=names, timestamp="time")
 
