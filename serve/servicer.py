@@ -88,9 +88,10 @@ class SegmentationServicer(SegmentationServiceServicer):
         name = str(next(self._numbers))
         account = StreamAccount(name, context.peer())
         tracker = await asyncio.to_thread(Tracker) if configuration.stream.track else None
+        member = Member(configuration.stream.priority)
         stream = FrameStream(
             wire.read_frames(messages),
-            partial(self._admit, options, Member(configuration.stream.priority)),
+            partial(self._admit, options, member),
             partial(self._send, context, account),
             self._stopping,
             configuration.stream,
@@ -98,6 +99,7 @@ class SegmentationServicer(SegmentationServiceServicer):
             None if tracker is None else partial(_tracked, tracker),
             name=name,
         )
+        member.arrived_s = stream.next_arrived_s
         with account.open(options, configuration.stream):
             try:
                 await stream.run()

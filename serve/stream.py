@@ -9,6 +9,7 @@ stops, they all end at once, and work that has not begun is never begun.
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -87,6 +88,10 @@ class Waiting(Generic[In]):
             await self._changed.wait()
         return bool(self._frames)
 
+    def next_arrived_s(self) -> float:
+        """When the frame came that would be taken now; minus infinity where none waits."""
+        return self._frames[0].arrived_s if self._frames else -math.inf
+
     def take(self) -> Frame[In] | None:
         """The frame whose turn it is, if any waits."""
         frame = self._frames.popleft() if self._frames else None
@@ -126,6 +131,10 @@ class FrameStream(Generic[In, Out]):
         self._ended_by: Exception | None = None
         self._unsent = 0  # frames in work, and answers not yet sent
         self._sent = asyncio.Event()
+
+    def next_arrived_s(self) -> float:
+        """When the frame came that a turn would be for now, by this machine's monotonic clock."""
+        return self._waiting.next_arrived_s()
 
     async def run(self) -> None:
         """Answer every frame that was read; raise the one error that ended the stream early.

@@ -2,8 +2,10 @@
 
 A frame that is taken too early grows old while it waits, decoded, for the network; one that is taken too late leaves
 the network idle. So turns are given just in time: when the expected wait for the network is no longer than the
-preparing takes. Among those who wait, the highest priority goes first, and in it whoever was served least recently:
-shares are then max-min fair, and a stream that asks for little gets all of it, however much its neighbour asks for.
+preparing takes. Among those who wait, the highest priority goes first, and in it whoever has not had a turn in this
+round (start-time fair queueing, Goyal et al. 1996, with a turn as the unit of service): shares are max-min fair, and a
+stream that asks for little gets all of it, however much its neighbour asks for. In a round the freshest frame goes
+first: the older ones may still be replaced by newer ones before their turn comes.
 """
 
 import asyncio
@@ -11,11 +13,9 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
-_ORDER = itertools.count()
-"""Numbers that grow, one for all pipelines: a stream goes on at another when its model is exchanged."""
+_NUMBERS = itertools.count()
 
 
 class TurnsEndedError(Exception):
@@ -26,11 +26,15 @@ class TurnsEndedError(Exception):
 class Member:
     """Who takes turns: a stream for as long as it lives, or a single call.
 
-    ``served`` grows with each turn; a new member stands as if it had just been served, behind all who wait.
+    ``arrived_s`` tells when the frame came that the next turn would be for; those without it go in order, before those
+    with. ``round`` is the one in which the member may have its next turn at the turns of number ``at``: a new member,
+    or one whose model was exchanged, begins with the next, as if it had just been served.
     """
 
     priority: int = 0
-    served: int = field(default_factory=partial(next, _ORDER), init=False)
+    arrived_s: Callable[[], float] | None = None
+    round: int = field(default=0, init=False)
+    at: int = field(default=-1, init=False)
 
 
 class Turn:
@@ -48,6 +52,7 @@ class Turn:
 
 class _Waiter(NamedTuple):
     member: Member
+    round: int
     number: int
     turn: "asyncio.Future[Turn | None]"
     """None when no turn will come: an exception in here would hold, in a circle, the frames that it went through."""
@@ -64,6 +69,8 @@ class Turns:
         self._room = room
         self._wait_s = wait_s
         self._waiting: list[_Waiter] = []
+        self._number = next(_NUMBERS)
+        self._round = 0
         self._out = 0
         self._ended = False
         self._timer: asyncio.TimerHandle | None = None
@@ -72,7 +79,7 @@ class Turns:
         """Wait for the member's turn; raises ``TurnsEndedError`` if none will come."""
         if self._ended:
             raise TurnsEndedError
-        waiter = _Waiter(member, next(_ORDER), asyncio.get_running_loop().create_future())
+        waiter = _Waiter(member, self._round_of(member), next(_NUMBERS), asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         self.give()
         try:
@@ -112,9 +119,15 @@ class Turns:
             first = min(self._waiting, key=_place)
             self._waiting.remove(first)
             if not first.turn.done():
-                first.member.served = next(_ORDER)
+                self._round = max(self._round, first.round)
+                first.member.round = first.round + 1
                 self._out += 1
                 first.turn.set_result(Turn(self._given_back))
+
+    def _round_of(self, member: Member) -> int:
+        if member.at != self._number:
+            member.at, member.round = self._number, self._round + 1
+        return max(self._round, member.round)
 
     def _given_back(self) -> None:
         self._out -= 1
@@ -125,5 +138,7 @@ def _for_ever(_: int) -> float:
     return math.inf
 
 
-def _place(waiter: _Waiter) -> tuple[int, int, int]:
-    return -waiter.member.priority, waiter.member.served, waiter.number
+def _place(waiter: _Waiter) -> tuple[int, int, float, int]:
+    arrived_s = waiter.member.arrived_s
+    freshness = -math.inf if arrived_s is None else -arrived_s()
+    return -waiter.member.priority, waiter.round, freshness, waiter.number

@@ -5,6 +5,7 @@ import heapq
 import math
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -29,9 +30,10 @@ async def test_nobody_waits_where_there_is_room() -> None:
     third.cancel()
 
 
-async def test_a_turn_given_back_goes_to_whoever_was_served_least_recently() -> None:
+async def test_a_turn_given_back_goes_to_whoever_had_none_in_this_round() -> None:
     turns = Turns(1, now)
     first, second = Member(), Member()
+    (await turns.take(second)).release()
     turn = await turns.take(first)
     waiting = {
         "first": asyncio.create_task(turns.take(first)),
@@ -45,6 +47,44 @@ async def test_a_turn_given_back_goes_to_whoever_was_served_least_recently() -> 
     assert not waiting["first"].done()
     (await waiting["second"]).release()
     (await waiting["first"]).release()
+
+
+async def test_in_a_round_the_freshest_frame_goes_first() -> None:
+    turns = Turns(1, now)
+    arrivals_s = {"old": 1.0, "fresh": 3.0, "middle": 2.0}
+    members = {name: Member(0, partial(arrivals_s.__getitem__, name)) for name in arrivals_s}
+    turn, order = await turns.take(Member()), []
+    waiting = {name: asyncio.create_task(turns.take(member)) for name, member in members.items()}
+    for _ in range(2):
+        await asyncio.sleep(0)
+        arrivals_s["middle"] = 0.5  # what counts is what waits when a turn is given
+        turn.release()
+        await asyncio.sleep(0)
+        (name,) = (name for name, task in waiting.items() if task.done())
+        turn = waiting.pop(name).result()
+        order.append(name)
+        waiting[f"{name} again"] = asyncio.create_task(turns.take(members[name]))
+    assert order == ["fresh", "old"]
+    turn.release()
+    assert await waiting["middle"]  # before those who had a turn in this round, though theirs are fresher
+    for task in waiting.values():
+        task.cancel()
+
+
+async def test_a_member_that_comes_from_other_turns_joins_behind_those_who_wait() -> None:
+    busy, other = Turns(1, now), Turns(1, now)
+    member = Member()
+    for _ in range(10):
+        (await busy.take(member)).release()
+    turn = await other.take(Member())
+    waits = asyncio.create_task(other.take(Member()))
+    comes = asyncio.create_task(other.take(member))
+    await asyncio.sleep(0)
+    turn.release()
+    await asyncio.sleep(0)
+    assert (waits.done(), comes.done()) == (True, False)
+    (await waits).release()
+    (await comes).release()
 
 
 async def test_the_higher_priority_goes_first_however_often() -> None:
@@ -105,7 +145,7 @@ async def simulate(rates: list[float], service_s: float, seconds: float, priorit
     """Streams of newest-frame-wins before one engine that takes so long a frame, in virtual time."""
     turns = Turns(1, now)
     rooms: list[Waiting[int]] = [Waiting(StreamOptions()) for _ in rates]
-    members = [Member(priority) for priority in priorities]
+    members = [Member(priority, room.next_arrived_s) for priority, room in zip(priorities, rooms, strict=True)]
     counts = [Served() for _ in rates]
     wanted: dict[int, asyncio.Task[Turn]] = {}
     events = [(number / 97, 0, number) for number in range(len(rates))]  # (when, 0 a frame or 1 the engine, stream)
@@ -119,7 +159,7 @@ async def simulate(rates: list[float], service_s: float, seconds: float, priorit
             running = None
         elif kind == 0:
             heapq.heappush(events, (moment_s + 1 / rates[stream], 0, stream))
-            notice: Reply[int] | None = await rooms[stream].put(Frame(0, 0, 0))
+            notice: Reply[int] | None = await rooms[stream].put(Frame(0, 0, 0, 0, moment_s))
             counts[stream].dropped += notice is not None
             if stream not in wanted:
                 wanted[stream] = asyncio.create_task(turns.take(members[stream]))
@@ -146,7 +186,7 @@ async def test_one_stream_at_120_takes_nothing_from_seven_at_10() -> None:
 
 async def test_streams_that_ask_for_too_much_get_equal_shares() -> None:
     counts = await simulate([90.0, 40.0, 200.0, 60.0], service_s=1 / 100, seconds=20, priorities=[0] * 4)
-    assert max(count.answered for count in counts) - min(count.answered for count in counts) <= 2
+    assert max(count.answered for count in counts) - min(count.answered for count in counts) <= 5
 
 
 async def test_a_priority_stream_loses_nothing() -> None:

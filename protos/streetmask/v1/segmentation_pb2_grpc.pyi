@@ -50,8 +50,8 @@ class SegmentationServiceStub:
     frame is answered exactly once: by a result, by an error that concerns this frame alone, or by the notice that it
     was dropped, and why. What happens to frames that come faster than they are answered is the stream's own choice
     (`DropPolicy`). Whose frame is next is decided among all streams: those of the highest priority first, and of one
-    priority the one that was served least recently, so that a fast stream takes nothing from a slow one. A frame in
-    work is always answered. When the client closes its side, the waiting frames are still answered; then the server
+    priority each once a round, the freshest frame first, so that a fast stream takes nothing from a slow one. A frame
+    in work is always answered. When the client closes its side, the waiting frames are still answered; then the server
     closes its side with OK. Results come in the order of their frames; a notice of a dropped frame may overtake them.
     Read while you write: a client that leaves too much unread is cut off with RESOURCE_EXHAUSTED.
     """
@@ -78,8 +78,8 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     frame is answered exactly once: by a result, by an error that concerns this frame alone, or by the notice that it
     was dropped, and why. What happens to frames that come faster than they are answered is the stream's own choice
     (`DropPolicy`). Whose frame is next is decided among all streams: those of the highest priority first, and of one
-    priority the one that was served least recently, so that a fast stream takes nothing from a slow one. A frame in
-    work is always answered. When the client closes its side, the waiting frames are still answered; then the server
+    priority each once a round, the freshest frame first, so that a fast stream takes nothing from a slow one. A frame
+    in work is always answered. When the client closes its side, the waiting frames are still answered; then the server
     closes its side with OK. Results come in the order of their frames; a notice of a dropped frame may overtake them.
     Read while you write: a client that leaves too much unread is cut off with RESOURCE_EXHAUSTED.
     """
@@ -115,8 +115,8 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         frame is answered exactly once: by a result, by an error that concerns this frame alone, or by the notice that it
         was dropped, and why. What happens to frames that come faster than they are answered is the stream's own choice
         (`DropPolicy`). Whose frame is next is decided among all streams: those of the highest priority first, and of one
-        priority the one that was served least recently, so that a fast stream takes nothing from a slow one. A frame in
-        work is always answered. When the client closes its side, the waiting frames are still answered; then the server
+        priority each once a round, the freshest frame first, so that a fast stream takes nothing from a slow one. A frame
+        in work is always answered. When the client closes its side, the waiting frames are still answered; then the server
         closes its side with OK. Results come in the order of their frames; a notice of a dropped frame may overtake them.
         Read while you write: a client that leaves too much unread is cut off with RESOURCE_EXHAUSTED.
         """
