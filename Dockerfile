@@ -19,5 +19,5 @@ USER streetmask
 EXPOSE 50051 9090
 # Docker stops with SIGTERM, on which the server drains; leave it longer than --drain-s.
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --start-period=30s CMD ["streetmask", "health"]
+HEALTHCHECK --interval=10s --start-period=30s CMD streetmask health --server "127.0.0.1:${STREETMASK_PORT:-50051}"
 ENTRYPOINT ["streetmask", "serve", "/models", "--host", "0.0.0.0", "--metrics-port", "9090"]

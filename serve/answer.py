@@ -15,6 +15,10 @@ from scene.instances import Instance, decode_rle, encode_rle
 Stage = Literal["decode", "prepare", "network", "paste", "encode"]
 
 
+LONGEST_NAME = 255
+"""Characters of a model's name, which is a folder's."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What is wanted of an answer; raises ``ConfigurationError`` for what is out of range.
@@ -35,6 +39,9 @@ class Options:
             raise ConfigurationError("score_threshold", f"expected 0 to 1, but {threshold:g} came")
         if count is not None and count < 0:
             raise ConfigurationError("max_instances", f"expected 0 or more, but {count} came")
+        if len(self.model_name) > LONGEST_NAME:
+            came = f"{len(self.model_name)} came"
+            raise ConfigurationError("model_name", f"expected {LONGEST_NAME} characters at most, but {came}")
         if self.model_version < 0:
             raise ConfigurationError("model_version", f"expected 0 or more, but {self.model_version} came")
 

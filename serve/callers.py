@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from serve.turns import Member
+
 LOG = logging.getLogger(__name__)
 
 _DESCRIPTORS = Path("/proc/self/fd")
@@ -24,6 +26,7 @@ class Callers:
 
     def __init__(self) -> None:
         self._calls: Counter[str] = Counter()
+        self._members: dict[str, Member] = {}
         self._nobody = asyncio.Event()
         self._nobody.set()
 
@@ -38,8 +41,13 @@ class Callers:
             self._calls[peer] -= 1
             if self._calls[peer] <= 0:
                 del self._calls[peer]
+                self._members.pop(peer, None)
             if not self._calls:
                 self._nobody.set()
+
+    def member(self, peer: str) -> Member:
+        """Who takes turns for the single calls of a peer whose call is being answered: however many, they are one."""
+        return self._members.setdefault(peer, Member())
 
     async def all_gone(self) -> None:
         """Wait until no call is being answered."""
@@ -49,7 +57,7 @@ class Callers:
         """Close the peer's connection unless another call of it is being answered; whether it could be done."""
         if not peer or self._calls[peer] or not _DESCRIPTORS.is_dir():
             return False
-        closed = any([_shut_down(int(entry.name), peer) for entry in _DESCRIPTORS.iterdir()])
+        closed = any(_shut_down(int(entry.name), peer) for entry in _DESCRIPTORS.iterdir())
         if closed:
             LOG.warning("a client reads nothing of what it is sent: its connection is closed", extra={"peer": peer})
         return closed
@@ -58,11 +66,21 @@ class Callers:
 def _shut_down(descriptor: int, peer: str) -> bool:
     """Whether it was a connection to that peer. What is looked at and what is closed is one duplicate: the number may
     meanwhile be another's."""
-    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+    with suppress(OSError), _duplicate(descriptor) as connection:
         if _name(connection) == peer:
             connection.shutdown(socket.SHUT_RDWR)
             return True
     return False
+
+
+def _duplicate(descriptor: int) -> socket.socket:
+    """Raises ``OSError`` for what is no socket, and leaves nothing open."""
+    copy = os.dup(descriptor)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
 
 
 def _name(connection: socket.socket) -> str:

@@ -1,5 +1,6 @@
 """How much memory this process holds, and whether that is more than it may."""
 
+import ctypes
 import importlib
 import os
 import time
@@ -10,6 +11,7 @@ from scene.errors import ConfigurationError, LimitError
 
 _STATM = Path("/proc/self/statm")
 _READ_EVERY_S = 0.1
+_GIVE_BACK_EVERY_S = 1.0
 _MIB = 1 << 20
 
 
@@ -25,6 +27,13 @@ def resident_bytes() -> int:
     except ModuleNotFoundError as error:
         raise OSError("this system does not tell a process's memory, and the package psutil is not there") from error
     return int(psutil.Process().memory_info().rss)
+
+
+def give_memory_back() -> None:
+    """glibc keeps what was freed for later; this hands it to the system, where it does."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 class MemoryLimit:
@@ -43,6 +52,7 @@ class MemoryLimit:
         self._read = read
         self._now_s = now_s
         self._read_s = float("-inf")
+        self._given_back_s = float("-inf")
         self._held = 0
         if max_mib:
             try:
@@ -57,6 +67,10 @@ class MemoryLimit:
         now_s = self._now_s()
         if now_s - self._read_s >= _READ_EVERY_S:
             self._read_s, self._held = now_s, self._read()
+        if self._held > self._max_mib * _MIB and now_s - self._given_back_s >= _GIVE_BACK_EVERY_S:
+            self._given_back_s = now_s  # what was freed after a rush must not keep everybody out
+            give_memory_back()
+            self._held = self._read()
         if self._held > self._max_mib * _MIB:
             raise LimitError(
                 f"the server holds {self._held // _MIB} MiB and may hold {self._max_mib}; send less, or try again later"

@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from scene.errors import FrameError, ServerError
+from scene.errors import FrameError, ServerError, StreetMaskError
 from serve.answer import Answer
 from serve.exchange import Drop, Failure
 
@@ -58,11 +58,12 @@ class Metrics:
 
     @contextmanager
     def count_failure(self) -> Iterator[None]:
-        """Count the frame as failed if the block cannot use it."""
+        """Count the frame as failed if the block cannot use it, or fails on it; a call that is refused is no frame."""
         try:
             yield
-        except FrameError:
-            self._frames.labels("failed").inc()
+        except Exception as error:
+            if isinstance(error, FrameError) or not isinstance(error, StreetMaskError):
+                self._frames.labels("failed").inc()
             raise
 
     @contextmanager

@@ -51,6 +51,8 @@ class Pipeline:
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._finishers = ThreadPoolExecutor(settings.mask_threads, thread_name_prefix="masks")
         self._preparing = Usual()
+        self._finishing = 0
+        self._most_finishing = settings.mask_threads + len(lanes) * settings.max_batch
         self.closed = False
         self.turns = Turns(settings.decode_threads + len(lanes) * settings.max_batch, self._wait_s)
 
@@ -68,7 +70,12 @@ class Pipeline:
             turn.release()
             self.turns.give()
         clock.add("network", run.spent_ms)
-        return await self._on(self._finishers, lambda: self.model.finish(run.result, size_hw, options, clock))
+        self._finishing += 1
+        try:
+            return await self._on(self._finishers, lambda: self.model.finish(run.result, size_hw, options, clock))
+        finally:
+            self._finishing -= 1
+            self.turns.give()
 
     def close(self) -> None:
         """Forget what waits and wait for what runs."""
@@ -91,6 +98,8 @@ class Pipeline:
 
     def _wait_s(self, preparing: int) -> float:
         """In how many seconds a further frame should be begun, so as to be ready when the network is."""
+        if self._finishing >= self._most_finishing:  # masks are what takes longest: frames would grow old before them
+            return math.inf
         starts_in_s = self._batcher.starts_in_s(preparing)
         if self._ahead:
             return starts_in_s - self._preparing.at_most_s()

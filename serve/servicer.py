@@ -60,7 +60,7 @@ class SegmentationServicer(SegmentationServiceServicer):
             with self.callers.answering(context.peer()):
                 frame, options = await wire.read_received_request(request)
                 with self._metrics.count_failure():
-                    admitted = await self._models.admit(options, Member())
+                    admitted = await self._models.admit(options, self.callers.member(context.peer()))
                     answer = await admitted.answer(frame.payload, options)
                 self._metrics.count(answer)
                 return wire.segment_response(frame, answer)
@@ -98,6 +98,7 @@ class SegmentationServicer(SegmentationServiceServicer):
             clock,
             None if tracker is None else partial(_tracked, tracker),
             name=name,
+            weigh=_weight,
         )
         member.arrived_s = stream.next_arrived_s
         with account.open(options, configuration.stream):
@@ -105,6 +106,8 @@ class SegmentationServicer(SegmentationServiceServicer):
                 await stream.run()
             except grpc.aio.InternalError as error:  # a write failed before gRPC could tell that the client is gone
                 raise asyncio.CancelledError from error
+            finally:
+                member.arrived_s = None  # a circle would hold the frames that waited
 
     async def _admit(self, options: Options, member: Member) -> "_Admission":
         return _Admission(await self._models.admit(options, member), options, self._memory)
@@ -130,6 +133,10 @@ def add_to_server(servicer: SegmentationServicer, server: grpc.aio.Server) -> No
         ),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+
+
+def _weight(frame: EncodedFrame) -> int:
+    return len(frame.data)
 
 
 async def _tracked(tracker: Tracker, frame: Frame[EncodedFrame], answer: Answer) -> Answer:

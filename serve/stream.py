@@ -19,11 +19,18 @@ from typing import Generic, Protocol, TypeVar
 from scene.errors import ConfigurationError, FrameError, LimitError, ServerError, StreetMaskError, UnreadError
 from serve.clock import SenderClock
 from serve.exchange import Drop, DropPolicy, Failure, FailureCode, Frame, In, Out, Reply, StreamOptions
+from serve.logs import Seldom
 
 LOG = logging.getLogger(__name__)
 
+_TOLD = Seldom()
+"""A client must not fill the disk, or hold the event loop at a full pipe, with what it does wrong."""
+
 OUTGOING = 16
 """Answers that may wait for the client to read them before work pauses."""
+
+FINISHED_IN_TURN = 4
+"""The same for a stream whose answers are finished one after the other, so that none grows old before that."""
 
 MOST_UNREAD = 1024
 """Replies that may wait for the client to read them before the stream ends: while work pauses, notices of drops."""
@@ -35,6 +42,9 @@ STOPPING = "the server is stopping; connect again"
 
 READ_AHEAD = 8
 """Frames that wait in a stream that wants every frame answered, before reading pauses."""
+
+MOST_WAITING_BYTES = 256 << 20
+"""What the frames of one stream that wait may weigh together: there is always room for one."""
 
 Payload_contra = TypeVar("Payload_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
@@ -55,26 +65,30 @@ class Admission(Protocol[Payload_contra, Result_co]):
 class Waiting(Generic[In]):
     """The frames of one stream that wait, by its policy."""
 
-    def __init__(self, options: StreamOptions) -> None:
+    def __init__(self, options: StreamOptions, weigh: Callable[[In], int] = lambda _: 0) -> None:
         self._frames: deque[Frame[In]] = deque()
+        self._weigh = weigh
+        self._weight = 0
         self._policy = options.policy
         lengths = {DropPolicy.NEWEST: 1, DropPolicy.EVERY: READ_AHEAD, DropPolicy.QUEUE: options.queue_length}
         self._length = lengths[options.policy]
         self._closed = False
         self._changed = asyncio.Event()
 
-    async def put(self, frame: Frame[In]) -> Reply[Out] | None:
-        """Let a frame wait; return the notice of the one that gives way to it. Waits for room where none may."""
-        while self._policy is DropPolicy.EVERY and len(self._frames) >= self._length and not self._closed:
+    async def put(self, frame: Frame[In]) -> list[Reply[Out]]:
+        """Let a frame wait; return the notices of those that give way to it. Waits for room where none may."""
+        weight = self._weigh(frame.payload)
+        while self._policy is DropPolicy.EVERY and self._full(weight) and not self._closed:
             self._changed.clear()
             await self._changed.wait()
-        notice: Reply[Out] | None = None
-        if len(self._frames) >= self._length and self._policy is not DropPolicy.EVERY:
+        notices: list[Reply[Out]] = []
+        while self._full(weight) and self._policy is not DropPolicy.EVERY:
             reason = Drop.NEWER_FRAME if self._policy is DropPolicy.NEWEST else Drop.QUEUE_FULL
-            notice = reply(self._frames.popleft(), reason)
+            notices.append(reply(self._pop(), reason))
         self._frames.append(frame)
+        self._weight += weight
         self._changed.set()
-        return notice
+        return notices
 
     def close(self) -> None:
         """No frame will come after those that wait."""
@@ -94,8 +108,17 @@ class Waiting(Generic[In]):
 
     def take(self) -> Frame[In] | None:
         """The frame whose turn it is, if any waits."""
-        frame = self._frames.popleft() if self._frames else None
+        frame = self._pop() if self._frames else None
         self._changed.set()
+        return frame
+
+    def _full(self, weight: int) -> bool:
+        too_heavy = bool(self._frames) and self._weight + weight > MOST_WAITING_BYTES
+        return too_heavy or len(self._frames) >= self._length
+
+    def _pop(self) -> Frame[In]:
+        frame = self._frames.popleft()
+        self._weight -= self._weigh(frame.payload)
         return frame
 
 
@@ -116,6 +139,7 @@ class FrameStream(Generic[In, Out]):
         clock: SenderClock | None = None,
         finish: Callable[[Frame[In], Out], Awaitable[Out]] | None = None,
         name: str = "",
+        weigh: Callable[[In], int] = lambda _: 0,
     ) -> None:
         self._options = options or StreamOptions()
         self._frames = frames
@@ -125,10 +149,11 @@ class FrameStream(Generic[In, Out]):
         self._clock = clock or SenderClock()
         self._finish = finish
         self._name = name
-        self._waiting: Waiting[In] = Waiting(self._options)
+        self._waiting: Waiting[In] = Waiting(self._options, weigh)
         self._in_work: asyncio.Queue[tuple[Frame[In], asyncio.Task[Out | Failure]] | None] = asyncio.Queue()
         self._outgoing: asyncio.Queue[Reply[Out] | None] = asyncio.Queue()
         self._ended_by: Exception | None = None
+        self._most_unsent = OUTGOING if finish is None else FINISHED_IN_TURN
         self._unsent = 0  # frames in work, and answers not yet sent
         self._sent = asyncio.Event()
 
@@ -167,19 +192,20 @@ class FrameStream(Generic[In, Out]):
                 raise ConfigurationError("frame.id", f"expected more than {newest}, but {frame.id} came")
             newest = frame.id
             self._clock.note(frame.send_time_us, frame.arrived_s)
-            notice: Reply[Out] | None = await self._waiting.put(frame)
-            if notice is not None:
+            notices: list[Reply[Out]] = await self._waiting.put(frame)
+            for notice in notices:
                 self._put(notice)
         self._waiting.close()
 
     async def _stop(self, reader: asyncio.Task[None]) -> None:
         await self._stopping.wait()
-        reader.cancel()
         self._waiting.close()
+        await asyncio.sleep(0)  # a frame that was read and had no room finds some
+        reader.cancel()
 
     async def _work(self, tasks: asyncio.TaskGroup) -> None:
         while await self._waiting.ready():
-            while self._unsent >= OUTGOING:
+            while self._unsent >= self._most_unsent:
                 self._sent.clear()
                 await self._sent.wait()
             try:
@@ -187,12 +213,20 @@ class FrameStream(Generic[In, Out]):
             except StreetMaskError as error:  # its model is not there any more: what is in work is answered still
                 self._ended_by = error
                 return
-            frame = self._next_in_time()
-            if frame is None:
-                admission.release()
-                continue
-            self._unsent += 1
-            self._in_work.put_nowait((frame, tasks.create_task(self._outcome(frame, admission))))
+            frame = None
+            try:
+                frame = self._next_in_time()
+            finally:
+                if frame is None:
+                    admission.release()
+            if frame is not None:
+                self._begin(frame, admission, tasks)
+
+    def _begin(self, frame: Frame[In], admission: Admission[In, Out], tasks: asyncio.TaskGroup) -> None:
+        task = tasks.create_task(self._outcome(frame, admission))
+        task.add_done_callback(lambda _: admission.release())  # a task that is cancelled before it begins never runs
+        self._unsent += 1
+        self._in_work.put_nowait((frame, task))
 
     def _next_in_time(self) -> Frame[In] | None:
         """The frame whose turn it is; those that are too old by now are told so."""
@@ -207,17 +241,23 @@ class FrameStream(Generic[In, Out]):
         try:
             return await admission.answer(frame.payload)
         except FrameError as error:
-            LOG.info("a frame cannot be used: %s", error, extra=self._names(frame))
+            self._tell("a frame cannot be used: %s%s", error, frame)
             return Failure(FailureCode.INVALID_FRAME, str(error))
         except LimitError as error:
+            self._tell("a frame is refused: %s%s", error, frame)
             return Failure(FailureCode.INTERNAL, str(error))
         except Exception:
             return self._failed(frame)
 
     def _failed(self, frame: Frame[In]) -> Failure:
         """Called where the error is at hand."""
-        LOG.exception("a frame failed", extra=self._names(frame))
+        if (silenced := _TOLD("a frame failed")) is not None:
+            LOG.exception("a frame failed%s", _more(silenced), extra=self._names(frame))
         return Failure(FailureCode.INTERNAL, "the server failed on this frame; its log says why")
+
+    def _tell(self, sentence: str, error: Exception, frame: Frame[In]) -> None:
+        if (silenced := _TOLD(sentence)) is not None:
+            LOG.info(sentence, error, _more(silenced), extra=self._names(frame))
 
     async def _deliver(self) -> None:
         """Results go out in the order of their frames, whichever was ready first."""
@@ -256,6 +296,10 @@ class FrameStream(Generic[In, Out]):
 
     def _names(self, frame: Frame[In]) -> dict[str, object]:
         return {"stream": self._name, "frame": frame.id}
+
+
+def _more(silenced: int) -> str:
+    return f"; {silenced} more since the last such line" if silenced else ""
 
 
 def reply(frame: Frame[In], outcome: Out | Failure | Drop) -> Reply[Out]:

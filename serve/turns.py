@@ -119,8 +119,8 @@ class Turns:
             first = min(self._waiting, key=_place)
             self._waiting.remove(first)
             if not first.turn.done():
-                self._round = max(self._round, first.round)
-                first.member.round = first.round + 1
+                self._round = max(self._round, first.round, first.member.round)
+                first.member.round = self._round + 1
                 self._out += 1
                 first.turn.set_result(Turn(self._given_back))
 
@@ -141,4 +141,5 @@ def _for_ever(_: int) -> float:
 def _place(waiter: _Waiter) -> tuple[int, int, float, int]:
     arrived_s = waiter.member.arrived_s
     freshness = -math.inf if arrived_s is None else -arrived_s()
-    return -waiter.member.priority, waiter.round, freshness, waiter.number
+    # A member that waits several times, for single calls, has one turn a round nevertheless.
+    return -waiter.member.priority, max(waiter.round, waiter.member.round), freshness, waiter.number

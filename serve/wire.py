@@ -133,7 +133,10 @@ def frame_request(frame: Frame[EncodedFrame]) -> pb.SegmentStreamRequest:
 async def read_configuration(messages: Messages) -> Configuration:
     """A stream's checked first message."""
     data = await anext(messages, None)
-    first = _parsed(pb.SegmentStreamRequest, data) if isinstance(data, Unparsed) else data
+    if isinstance(data, Unparsed):
+        first: pb.SegmentStreamRequest | None = await asyncio.to_thread(_parsed, pb.SegmentStreamRequest, data)
+    else:
+        first = data
     kind = None if first is None else first.WhichOneof("request")
     if first is None or kind != "configuration":
         came = "a frame" if kind == "frame" else "nothing"

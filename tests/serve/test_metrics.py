@@ -106,3 +106,14 @@ def test_what_workers_count_is_added_up_and_outlives_them(tmp_path: Path) -> Non
     assert value("streetmask_frames_total", {"outcome": "answered"}) == 2
     assert value("streetmask_streams") == 1  # of the one that nobody has missed yet
     assert value("streetmask_workers_lost_total") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "counted"),
+    [(FrameError("no picture"), 1), (RuntimeError("the engine"), 1), (ServerError("loading"), None)],
+)
+def test_what_a_single_call_fails_of_is_counted_unless_it_was_refused(error: Exception, counted: float | None) -> None:
+    metrics = Metrics()
+    with pytest.raises(type(error)), metrics.count_failure():
+        raise error
+    assert metrics.registry.get_sample_value("streetmask_frames_total", {"outcome": "failed"}) == counted

@@ -1,7 +1,9 @@
 """Frames through the pipeline: the same answers as without a server, and none for those who left."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,4 +166,26 @@ async def test_a_frame_is_decoded_while_the_network_is_busy_where_that_is_wanted
     assert read - 1 == expected
     gated.open(2)
     await asyncio.gather(*frames)
+    pipeline.close()
+
+
+async def test_no_frame_is_begun_while_masks_are_what_takes_longest(tiny: Model) -> None:
+    gate, begun = threading.Event(), 0
+
+    class Slow(Model):
+        def prepare(self, image: RgbImage, clock: StageClock) -> NDArray[np.uint8]:
+            nonlocal begun
+            begun += 1
+            return super().prepare(image, clock)
+
+        def finish(self, *arguments: Any) -> Answer:
+            assert gate.wait(PATIENCE_S)
+            return super().finish(*arguments)
+
+    pipeline = Pipeline(Slow(tiny.artifact, tiny.engine), ServerSettings(mask_threads=1))
+    frames = [asyncio.create_task(answer(pipeline, EncodedFrame.raw(RED))) for _ in range(20)]
+    await asyncio.sleep(0.3)
+    assert begun <= 6  # two at their masks, and what was begun before that was known
+    gate.set()
+    assert len(await asyncio.gather(*frames)) == 20
     pipeline.close()

@@ -49,7 +49,6 @@ class Worker:
         self.gate = asyncio.Semaphore(0)
         self.begun: list[str] = []
         self.cancelled = 0
-        self.released = 0
         self.gone: Exception | None = None
         self.at_a_time = asyncio.Semaphore(1)
         self.turns = asyncio.Semaphore(1000)
@@ -85,16 +84,18 @@ class Admission:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._over = False
 
     async def answer(self, payload: str, /) -> str:
         try:
             return await self._worker.answer(payload)
         finally:
-            self._worker.at_a_time.release()
+            self.release()
 
     def release(self) -> None:
-        self._worker.released += 1
-        self._worker.at_a_time.release()
+        if not self._over:
+            self._over = True
+            self._worker.at_a_time.release()
 
 
 @pytest.fixture
@@ -370,8 +371,8 @@ async def test_a_stopping_server_answers_what_it_has_and_says_so(client: Client,
 async def test_what_waits_is_handed_out_before_it_is_said_that_no_more_will_come() -> None:
     waiting: Waiting[str] = Waiting(StreamOptions())
     frame = Frame(0, 0, "last")
-    notice: Reply[str] | None = await waiting.put(frame)
-    assert notice is None
+    notices: list[Reply[str]] = await waiting.put(frame)
+    assert notices == []
     waiting.close()
     assert await waiting.ready()
     assert waiting.take() == frame
