@@ -96,7 +96,7 @@ class Supervisor:
         await self._crew.assemble()
 
     async def run(self) -> None:
-        """Never return; raises ``ServerError`` when a worker does not come up any more."""
+        """Never return; raises ``ServerError`` when no worker comes up any more."""
         await self._crew.stay()
 
     async def stop(self) -> None:
