@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scene.artifact import MANIFEST
-from scene.errors import ArtifactError
+from scene.errors import ArtifactError, ServerError
 from serve.deployment import Deployment, ModelStatus
 from serve.repository import Repository
 from serve.watcher import Watcher
@@ -18,14 +18,17 @@ from tests.serve.test_server import eventually
 
 @dataclass
 class FakeDeployer:
-    """Notes what it is asked for; refuses the versions in ``bad``."""
+    """Notes what it is asked for; refuses the versions in ``bad``, and all while it is ``down``."""
 
     asked: list[tuple[str, int]] = field(default_factory=list)
     bad: set[int] = field(default_factory=set)
     loaded: list[ModelStatus] = field(default_factory=list)
+    down: bool = False
 
     async def deploy(self, wanted: Deployment) -> ModelStatus:
         self.asked.append((wanted.name, wanted.version))
+        if self.down:
+            raise ServerError("no worker of this server is up just now; try again")
         if wanted.version in self.bad:
             raise ArtifactError(f"version {wanted.version} is damaged")
         return ModelStatus(wanted.name, wanted.version, True, "", 0.0)
@@ -101,6 +104,25 @@ async def test_what_fails_is_told_once_and_the_next_best_taken_until_it_changes(
     for _ in range(3):
         await watcher.look()
     assert deployer.asked == [("tiny", 3), ("tiny", 2), ("tiny", 3)]
+
+
+async def test_what_fails_for_the_server_is_tried_again_at_ever_fewer_looks_and_nothing_older_instead(
+    tmp_path: Path, deployer: FakeDeployer
+) -> None:
+    add(tmp_path, 1)
+    watcher = Watcher(Repository(tmp_path), deployer)
+    add(tmp_path, 2, 3)
+    deployer.down = True
+    tries = []
+    for look in range(200):
+        before = len(deployer.asked)
+        await watcher.look()
+        tries += [look] * (len(deployer.asked) - before)
+    assert tries == [0, 1, 3, 7, 15, 31, 63, 127, 191]
+    deployer.down = False
+    for _ in range(64):
+        await watcher.look()
+    assert deployer.asked == [("tiny", 3)] * 10
 
 
 async def test_what_was_deployed_by_hand_is_not_deployed_again(tmp_path: Path, deployer: FakeDeployer) -> None:
