@@ -23,6 +23,7 @@ from serve.port import reserved_port
 from serve.server import done_before, stop_signals, watching
 from serve.settings import ServerSettings, usable_cpus
 from serve.start import Start, find_models
+from serve.watcher import Watcher
 from serve.worker import Post
 from serve.worker_process import WorkerProcess
 
@@ -41,9 +42,10 @@ async def supervise(folder: Path, settings: ServerSettings, announce: Callable[[
         TemporaryDirectory(prefix="streetmask-metrics-", ignore_cleanup_errors=True) as metrics_folder,
     ):
         supervisor = Supervisor(start, settings, port, Path(metrics_folder))
+        watcher = Watcher(start.repository, supervisor, start.name)  # what appears while all load is new, too
         try:
             if await done_before(told_to_stop, supervisor.start()):
-                async with watching(start, supervisor, settings.watch_s):
+                async with watching(watcher, settings.watch_s):
                     announce(f"listening on {settings.host}:{port}")
                     await done_before(told_to_stop, supervisor.run())
         finally:
