@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from scene.errors import ServerError
 from serve.crew import Crew
@@ -28,6 +29,13 @@ from serve.worker import Post
 from serve.worker_process import WorkerProcess
 
 LOG = logging.getLogger(__name__)
+
+Kind = TypeVar("Kind")
+
+_PREPARE_S = 600.0
+"""What loading may take: an engine that is built for a card at hand takes minutes."""
+_CLOSE_S = 30.0
+"""What any other order may take beyond the time for draining."""
 
 
 async def supervise(folder: Path, settings: ServerSettings, announce: Callable[[str], None]) -> None:
@@ -124,7 +132,7 @@ class Supervisor:
         order = Unload(name, version)
         async with self._deploying, self._listening:
             first, *others = self._crew.listening
-            await first.order(order)  # what one refuses is asked of no other
+            await self._ask(first, order, type(None))  # what one refuses is asked of no other
             self._desired = self._desired.unloaded(name, version)
             await self._done_by_all(others, order)
 
@@ -138,7 +146,7 @@ class Supervisor:
         fresh = [worker for worker in self._crew.listening if worker not in deploying.workers]
         deploying.workers += fresh
         if not deploying.statuses:
-            deploying.statuses.append(await fresh.pop(0).ask(deploying.order, ModelStatus))
+            deploying.statuses.append(await self._ask(fresh.pop(0), deploying.order, ModelStatus))
         for outcome in await self._everyone(fresh, deploying.order):  # all have come to an end before one is raised
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -161,7 +169,20 @@ class Supervisor:
 
     async def _everyone(self, workers: list[WorkerProcess], order: object) -> list[object]:
         """What each answers, or the error that it raises."""
-        return await asyncio.gather(*(worker.ask(order, object) for worker in workers), return_exceptions=True)
+        return await asyncio.gather(*(self._ask(worker, order, object) for worker in workers), return_exceptions=True)
+
+    async def _ask(self, worker: WorkerProcess, order: object, kind: type[Kind]) -> Kind:
+        """What a worker answers; raises as ``WorkerProcess.ask``, and ``ServerError`` for one that takes too long and
+        is ended: it hangs, and nothing may wait for it for ever."""
+        limit_s = _PREPARE_S if isinstance(order, Prepare) else self._settings.drain_s + _CLOSE_S
+        try:
+            async with asyncio.timeout(limit_s):
+                return await worker.ask(order, kind)
+        except TimeoutError:
+            worker.kill()
+            raise ServerError(
+                f"worker {worker.number} did not do {order} within {limit_s:g} s, and was ended; try again"
+            ) from None
 
     async def _bring_up(self, worker: WorkerProcess) -> None:
         """Have a fresh worker load all that is desired, and listen."""
@@ -172,7 +193,7 @@ class Supervisor:
         adopted = await self._adopt(worker, adopted)  # the others, and what they deploy, go on meanwhile
         async with self._listening:
             await self._adopt(worker, adopted)
-            await worker.order(Listen())
+            await self._ask(worker, Listen(), type(None))
             worker.listening = True
 
     async def _begin(self, worker: WorkerProcess) -> Desired:
@@ -189,14 +210,14 @@ class Supervisor:
         for wanted in desired.deployments_for(adopted):
             await self._load(worker, wanted)
         for name, version in desired.surplus_of(adopted):
-            await worker.order(Unload(name, version))
+            await self._ask(worker, Unload(name, version), type(None))
         return desired
 
     async def _load(self, worker: WorkerProcess, wanted: Deployment) -> ModelStatus:
         """Have a worker that does not listen yet load something."""
         ticket = next(self._tickets)
-        status = await worker.ask(Prepare(ticket, wanted), ModelStatus)
-        await worker.order(Commit(ticket))
+        status = await self._ask(worker, Prepare(ticket, wanted), ModelStatus)
+        await self._ask(worker, Commit(ticket), type(None))
         return status
 
     async def _answer(self, request: object) -> object:

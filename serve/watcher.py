@@ -2,8 +2,8 @@
 
 Names are looked at and no events are waited for: that works on every disk, across networks too. What does not load is
 told once, and tried again when any of its files has changed, so that a folder that is still being copied is taken when
-it is whole. Where the server is at fault and not the files, the next look tries again, and ever fewer of those after it:
-a version that brings a worker down each time must not do so at every look.
+it is whole. Where the server is at fault and not the files, the next look tries again, and after it ever fewer do: a
+version that brings a worker down each time must not do so at every look.
 """
 
 import asyncio
