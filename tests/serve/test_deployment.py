@@ -315,6 +315,21 @@ async def test_a_server_that_stops_gives_up_what_is_being_deployed(
         await deployer.commit(await prepared_elsewhere(deployer, held))
 
 
+async def test_a_server_that_stops_begins_no_other_deployment(
+    deployer: LocalDeployer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deployer.deploy(Deployment("tiny", 1))
+    await deployer.deploy(Deployment("tiny", 2, keep_others=True))
+    held = Held(monkeypatch)
+    deployer.close()
+    with pytest.raises(ServerError, match="the server is stopping"):
+        await deployer.deploy(Deployment("tiny", 1, force=True))
+    with pytest.raises(ServerError, match="the server is stopping"):
+        await deployer.unload("tiny", 1)
+    assert held.most == 0
+    assert await loaded(deployer) == [(1, False), (2, True)]
+
+
 async def prepared_elsewhere(deployer: LocalDeployer, held: Held) -> Any:
     held.gate.release()
     return await deployer.prepare(Deployment("tiny", 2))
