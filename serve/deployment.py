@@ -194,7 +194,7 @@ class LocalDeployer:
             raise ServerError(_STOPPING)
         task = asyncio.create_task(self._in_turn(work))
         self._working.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(partial(self._done, work))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -203,13 +203,11 @@ class LocalDeployer:
             raise
 
     async def _in_turn(self, work: Coroutine[Any, Any, Result]) -> Result:
-        try:
-            async with self._lock:
-                return await work
-        finally:
-            work.close()  # cancelled before it was begun
+        async with self._lock:
+            return await work
 
-    def _done(self, task: "asyncio.Task[Any]") -> None:
+    def _done(self, work: Coroutine[Any, Any, object], task: "asyncio.Task[Any]") -> None:
+        work.close()  # a task that is cancelled before its first step, or at the lock, has not begun it
         self._working.discard(task)
         if not task.cancelled():
             task.exception()  # somebody has heard of it, even if nobody waits any more

@@ -159,12 +159,16 @@ async def watching(watcher: Watcher, every_s: float) -> AsyncIterator[None]:
 
 
 async def done_before(told_to_stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
-    """Whether the work was done before the server was told to stop; raises what the work raises, or cancels it."""
+    """Whether the work was done before the server was told to stop; raises what the work raises.
+
+    What is not done is cancelled, and has cleaned up on return.
+    """
     working, stopping = asyncio.create_task(work), asyncio.create_task(told_to_stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if not working.done():
         working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
         return False
     working.result()
     return True

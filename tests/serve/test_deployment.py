@@ -1,6 +1,7 @@
 """Prepare, switch, let go: and nothing has changed where anything fails."""
 
 import asyncio
+import gc
 import logging
 import shutil
 import subprocess
@@ -328,6 +329,20 @@ async def test_a_server_that_stops_begins_no_other_deployment(
         await deployer.unload("tiny", 1)
     assert held.most == 0
     assert await loaded(deployer) == [(1, False), (2, True)]
+
+
+async def test_a_deployment_that_is_given_up_before_its_first_step_is_no_noise(
+    deployer: LocalDeployer, recwarn: pytest.WarningsRecorder
+) -> None:
+    deploying = asyncio.create_task(deployer.deploy(Deployment("tiny", 1)))
+    await asyncio.sleep(0)  # its own task is made by now, and has not run
+    deployer.close()
+    with pytest.raises(ServerError, match="the server is stopping"):
+        await deploying
+    del deploying
+    gc.collect()
+    assert not [warning for warning in recwarn if "was never awaited" in str(warning.message)]
+    assert await deployer.models() == []
 
 
 async def prepared_elsewhere(deployer: LocalDeployer, held: Held) -> Any:
