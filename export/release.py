@@ -21,6 +21,7 @@ from scene.errors import ArtifactError, ServerError, require
 from serve.admin_client import AdminClient, deployed
 from serve.deployment import Deployment
 from serve.engines import open_engine, ways
+from serve.repository import Repository, is_name
 from training.checkpoint import load_network
 from training.data.dataset import InstanceDataset
 from training.evaluate import evaluate
@@ -48,8 +49,7 @@ class ReleaseArguments(BuildArguments):
 
     def __post_init__(self) -> None:
         require("largest_fall", self.largest_fall >= 0, "0 or more", self.largest_fall)
-        plain = bool(self.name) and Path(self.name).name == self.name
-        require("name", plain, "the name of a folder in --models, without a path", self.name)
+        require("name", is_name(self.name), "the name of a folder in --models that a server takes", self.name)
 
 
 class _Former(NamedTuple):
@@ -69,7 +69,10 @@ def release(arguments: ReleaseArguments) -> None:
     if arguments.deploy:
         _ask(arguments)
     root = arguments.models / arguments.name
-    number = newest_version(root)
+    number = max(Repository(arguments.models).versions(arguments.name), default=None)
+    out = root / str((number or 0) + 1)
+    if out.exists():
+        raise ArtifactError(f"{out} is there, but has no manifest: wait until it is whole, or take it away")
     publication = arguments.publication()
     former = None if number is None else _Former(root / str(number), read_artifact(root / str(number)))
     others = "" if former is None else _other_classes(former, arguments)
@@ -84,7 +87,6 @@ def release(arguments: ReleaseArguments) -> None:
         _refuse(complaint, arguments)
         return _remarked(artifact, complaint) if complaint else artifact
 
-    out = root / str((number or 0) + 1)
     publish(arguments.checkpoint, out, publication, accept=accept)
     print(f"released {out}")
     if arguments.deploy:
@@ -108,12 +110,6 @@ def _deployed(arguments: ReleaseArguments, version: int) -> str:
 def _refuse(complaint: str, arguments: ReleaseArguments) -> None:
     if complaint and not arguments.allow:
         raise ArtifactError(f"{complaint}; nothing was written; --allow publishes it all the same")
-
-
-def newest_version(root: Path) -> int | None:
-    """The highest number among the versions in a model's folder, None without one."""
-    found = root.iterdir() if root.is_dir() else ()
-    return max((int(path.name) for path in found if path.name.isdecimal() and path.is_dir()), default=None)
 
 
 def fall(new: Mapping[str, float], published: Mapping[str, float], largest_fall: float) -> str:

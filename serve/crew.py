@@ -40,6 +40,7 @@ class Crew:
         self._lost = lost
         self._workers: dict[int, WorkerProcess] = {}
         self._never_up = {post.number for post in posts}
+        self._failures = {post.number: 0 for post in posts}
         self._complete = asyncio.Event()
         self._manning: list[asyncio.Task[None]] = []
 
@@ -63,7 +64,7 @@ class Crew:
         await self._first_of(complete, *self._manning)
 
     async def stay(self) -> None:
-        """Never return; raises ``ServerError`` when a post cannot be manned any more."""
+        """Never return; raises ``ServerError`` when no post can be manned any more."""
         await self._first_of(*self._manning)
 
     async def dismiss(self, drain_s: float) -> None:
@@ -80,17 +81,28 @@ class Crew:
             task.result()
 
     async def _man(self, post: Post) -> None:
-        """Keep a worker at the post; raises ``ServerError`` after five in a row that never came up."""
-        ends, failures = 0, 0
+        """Keep a worker at the post; raises ``ServerError`` after five in a row that never came up, at every post.
+
+        As long as another post is manned, the port answers, and what keeps a worker from coming up may pass.
+        """
+        ends = 0
         while True:
             up_s = await self._one_life(post)
-            failures = failures + 1 if up_s is None else 0
-            if failures == _TRIES:
-                raise ServerError(
-                    f"worker {post.number} ended {_TRIES} times before it was ready; the lines above say why"
-                )
+            if up_s is None:
+                self._failures[post.number] += 1
             ends = ends + 1 if up_s is None or up_s < _SOUND_S else 0
-            await asyncio.sleep(min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** max(0, ends - 1)))
+            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** max(0, ends - 1))
+            if self._failures[post.number] >= _TRIES:
+                self._check_others(post.number)
+                pause_s = _LONGEST_PAUSE_S
+            await asyncio.sleep(pause_s)
+
+    def _check_others(self, number: int) -> None:
+        """Raise ``ServerError`` if the server has never been complete, or no other post can be manned either."""
+        told = f"worker {number} ended {self._failures[number]} times before it was ready; the lines above say why"
+        if self._never_up or min(self._failures.values()) >= _TRIES:
+            raise ServerError(told)
+        LOG.error("%s; it is tried again every %g s, and the others go on", told, _LONGEST_PAUSE_S)
 
     async def _one_life(self, post: Post) -> float | None:
         """Seconds for which a worker was up, from its start to its end; None if it never was."""
@@ -118,5 +130,6 @@ class Crew:
 
     def _note_up(self, number: int) -> None:
         self._never_up.discard(number)
+        self._failures[number] = 0
         if not self._never_up:
             self._complete.set()

@@ -26,6 +26,8 @@ LOG = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+_STOPPING = "the server is stopping; connect again"
+
 
 @dataclass(frozen=True)
 class Deployment:
@@ -90,6 +92,7 @@ class LocalDeployer:
         self._settings = settings
         self._lock = asyncio.Lock()
         self._working: set[asyncio.Task[Any]] = set()
+        self._closed = False
 
     async def start(self, wanted: Sequence[Deployment]) -> None:
         """Load what a server begins with, and let none of it answer before all of it is ready."""
@@ -146,7 +149,8 @@ class LocalDeployer:
             threading.Thread(target=prepared.pipeline.close, name="close", daemon=True).start()
 
     def close(self) -> None:
-        """Give up what is being deployed: the server stops."""
+        """Give up what is being deployed, and refuse whatever else is asked for: the server stops."""
+        self._closed = True
         for task in self._working:
             task.cancel()
 
@@ -185,24 +189,25 @@ class LocalDeployer:
 
     async def _alone(self, work: Coroutine[Any, Any, Result]) -> Result:
         """One after the other. Whoever waits may go away; the work is done all the same."""
+        if self._closed:
+            work.close()
+            raise ServerError(_STOPPING)
         task = asyncio.create_task(self._in_turn(work))
         self._working.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(partial(self._done, work))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if task.cancelled():
-                raise ServerError("the server is stopping; connect again") from None
+                raise ServerError(_STOPPING) from None
             raise
 
     async def _in_turn(self, work: Coroutine[Any, Any, Result]) -> Result:
-        try:
-            async with self._lock:
-                return await work
-        finally:
-            work.close()  # cancelled before it was begun
+        async with self._lock:
+            return await work
 
-    def _done(self, task: "asyncio.Task[Any]") -> None:
+    def _done(self, work: Coroutine[Any, Any, object], task: "asyncio.Task[Any]") -> None:
+        work.close()  # a task that is cancelled before its first step, or at the lock, has not begun it
         self._working.discard(task)
         if not task.cancelled():
             task.exception()  # somebody has heard of it, even if nobody waits any more

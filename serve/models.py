@@ -19,6 +19,9 @@ from serve.turns import Member, TurnsEndedError
 
 LOG = logging.getLogger(__name__)
 
+_CLOSE_S = 3.0
+"""How long models may take to end when the server stops, after the time for draining: a run of a network or two."""
+
 
 @dataclass(eq=False)
 class LoadedModel:
@@ -159,11 +162,15 @@ class Models:
         return retired
 
     async def close(self) -> None:
-        """Take nothing more, forget what waits and wait for what runs."""
+        """Take nothing more, forget what waits and wait for what runs, but for no engine that hangs."""
         loaded = [entry for entry, _ in self]
         self._loaded, self._current, self._closed = {}, {}, True
-        for entry in loaded:
-            await asyncio.to_thread(_ended(entry).pipeline.close)
+        closing = [on_daemon_thread(_ended(entry).pipeline.close, "close") for entry in loaded]
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await asyncio.gather(*closing)
+        except TimeoutError:
+            LOG.warning("a model has not come to an end within %g s; it is left behind", _CLOSE_S)
 
     def _find(self, name: str, version: int) -> LoadedModel:
         if self._closed:

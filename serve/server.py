@@ -30,7 +30,7 @@ from serve.port import not_listening
 from serve.servicer import SERVICE as SERVICE  # noqa: PLC0414 - this module's name for it, too
 from serve.servicer import SegmentationServicer, add_to_server
 from serve.settings import ServerSettings, message_bytes
-from serve.start import Start, find_models
+from serve.start import find_models
 from serve.stream import STOPPING
 from serve.watcher import Watcher
 
@@ -129,11 +129,12 @@ async def serve(folder: Path, settings: ServerSettings, announce: Callable[[str]
     server = Server(settings)
     deployer = LocalDeployer(server.models, start.repository, settings)
     server.administer(deployer)
+    watcher = Watcher(start.repository, deployer, start.name)  # loading takes long: what appears meanwhile is new, too
     told_to_stop = stop_signals()
     port = await server.listen()
     try:
         if await done_before(told_to_stop, server.begin(deployer.start(start.wanted))):
-            async with watching(start, deployer, settings.watch_s):
+            async with watching(watcher, settings.watch_s):
                 announce(f"listening on {settings.host}:{port}")
                 await told_to_stop.wait()
             LOG.info("draining: new calls are refused, and what is not done in %g s is ended", settings.drain_s)
@@ -143,12 +144,11 @@ async def serve(folder: Path, settings: ServerSettings, announce: Callable[[str]
 
 
 @asynccontextmanager
-async def watching(start: Start, deployer: Deployer, every_s: float) -> AsyncIterator[None]:
-    """Deploy what appears in the repository while the block runs; nothing is watched where ``every_s`` is 0."""
+async def watching(watcher: Watcher, every_s: float) -> AsyncIterator[None]:
+    """Deploy what appeared since the watcher was made, while the block runs; nothing where ``every_s`` is 0."""
     if every_s == 0:
         yield
         return
-    watcher = await on_daemon_thread(lambda: Watcher(start.repository, deployer, start.name), "watch")
     task = asyncio.create_task(watcher.run(every_s))
     try:
         yield
@@ -159,12 +159,16 @@ async def watching(start: Start, deployer: Deployer, every_s: float) -> AsyncIte
 
 
 async def done_before(told_to_stop: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
-    """Whether the work was done before the server was told to stop; raises what the work raises, or cancels it."""
+    """Whether the work was done before the server was told to stop; raises what the work raises.
+
+    What is not done is cancelled, and has cleaned up on return.
+    """
     working, stopping = asyncio.create_task(work), asyncio.create_task(told_to_stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if not working.done():
         working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
         return False
     working.result()
     return True

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from scene.errors import ServerError
 from serve.crew import Crew
@@ -23,10 +24,18 @@ from serve.port import reserved_port
 from serve.server import done_before, stop_signals, watching
 from serve.settings import ServerSettings, usable_cpus
 from serve.start import Start, find_models
+from serve.watcher import Watcher
 from serve.worker import Post
 from serve.worker_process import WorkerProcess
 
 LOG = logging.getLogger(__name__)
+
+Kind = TypeVar("Kind")
+
+_PREPARE_S = 600.0
+"""What loading may take: an engine that is built for a card at hand takes minutes."""
+_CLOSE_S = 30.0
+"""What any other order may take beyond the time for draining."""
 
 
 async def supervise(folder: Path, settings: ServerSettings, announce: Callable[[str], None]) -> None:
@@ -41,9 +50,10 @@ async def supervise(folder: Path, settings: ServerSettings, announce: Callable[[
         TemporaryDirectory(prefix="streetmask-metrics-", ignore_cleanup_errors=True) as metrics_folder,
     ):
         supervisor = Supervisor(start, settings, port, Path(metrics_folder))
+        watcher = Watcher(start.repository, supervisor, start.name)  # what appears while all load is new, too
         try:
             if await done_before(told_to_stop, supervisor.start()):
-                async with watching(start, supervisor, settings.watch_s):
+                async with watching(watcher, settings.watch_s):
                     announce(f"listening on {settings.host}:{port}")
                     await done_before(told_to_stop, supervisor.run())
         finally:
@@ -96,7 +106,7 @@ class Supervisor:
         await self._crew.assemble()
 
     async def run(self) -> None:
-        """Never return; raises ``ServerError`` when a worker does not come up any more."""
+        """Never return; raises ``ServerError`` when no worker comes up any more."""
         await self._crew.stay()
 
     async def stop(self) -> None:
@@ -122,7 +132,7 @@ class Supervisor:
         order = Unload(name, version)
         async with self._deploying, self._listening:
             first, *others = self._crew.listening
-            await first.order(order)  # what one refuses is asked of no other
+            await self._ask(first, order, type(None))  # what one refuses is asked of no other
             self._desired = self._desired.unloaded(name, version)
             await self._done_by_all(others, order)
 
@@ -136,7 +146,7 @@ class Supervisor:
         fresh = [worker for worker in self._crew.listening if worker not in deploying.workers]
         deploying.workers += fresh
         if not deploying.statuses:
-            deploying.statuses.append(await fresh.pop(0).ask(deploying.order, ModelStatus))
+            deploying.statuses.append(await self._ask(fresh.pop(0), deploying.order, ModelStatus))
         for outcome in await self._everyone(fresh, deploying.order):  # all have come to an end before one is raised
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -159,7 +169,20 @@ class Supervisor:
 
     async def _everyone(self, workers: list[WorkerProcess], order: object) -> list[object]:
         """What each answers, or the error that it raises."""
-        return await asyncio.gather(*(worker.ask(order, object) for worker in workers), return_exceptions=True)
+        return await asyncio.gather(*(self._ask(worker, order, object) for worker in workers), return_exceptions=True)
+
+    async def _ask(self, worker: WorkerProcess, order: object, kind: type[Kind]) -> Kind:
+        """What a worker answers; raises as ``WorkerProcess.ask``, and ``ServerError`` for one that takes too long and
+        is ended: it hangs, and nothing may wait for it for ever."""
+        limit_s = _PREPARE_S if isinstance(order, Prepare) else self._settings.drain_s + _CLOSE_S
+        try:
+            async with asyncio.timeout(limit_s):
+                return await worker.ask(order, kind)
+        except TimeoutError:
+            worker.kill()
+            raise ServerError(
+                f"worker {worker.number} did not do {order} within {limit_s:g} s, and was ended; try again"
+            ) from None
 
     async def _bring_up(self, worker: WorkerProcess) -> None:
         """Have a fresh worker load all that is desired, and listen."""
@@ -170,7 +193,7 @@ class Supervisor:
         adopted = await self._adopt(worker, adopted)  # the others, and what they deploy, go on meanwhile
         async with self._listening:
             await self._adopt(worker, adopted)
-            await worker.order(Listen())
+            await self._ask(worker, Listen(), type(None))
             worker.listening = True
 
     async def _begin(self, worker: WorkerProcess) -> Desired:
@@ -187,14 +210,14 @@ class Supervisor:
         for wanted in desired.deployments_for(adopted):
             await self._load(worker, wanted)
         for name, version in desired.surplus_of(adopted):
-            await worker.order(Unload(name, version))
+            await self._ask(worker, Unload(name, version), type(None))
         return desired
 
     async def _load(self, worker: WorkerProcess, wanted: Deployment) -> ModelStatus:
         """Have a worker that does not listen yet load something."""
         ticket = next(self._tickets)
-        status = await worker.ask(Prepare(ticket, wanted), ModelStatus)
-        await worker.order(Commit(ticket))
+        status = await self._ask(worker, Prepare(ticket, wanted), ModelStatus)
+        await self._ask(worker, Commit(ticket), type(None))
         return status
 
     async def _answer(self, request: object) -> object:

@@ -2,15 +2,17 @@
 
 Names are looked at and no events are waited for: that works on every disk, across networks too. What does not load is
 told once, and tried again when any of its files has changed, so that a folder that is still being copied is taken when
-it is whole.
+it is whole. Where the server is at fault and not the files, the next look tries again, and after it ever fewer do: a
+version that brings a worker down each time must not do so at every look.
 """
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from scene.errors import StreetMaskError
+from scene.errors import ServerError, StreetMaskError
 from serve.daemon_thread import on_daemon_thread
 from serve.deployment import Deployer, Deployment
 from serve.repository import Repository
@@ -18,6 +20,8 @@ from serve.repository import Repository
 LOG = logging.getLogger(__name__)
 
 Versions = dict[str, list[int]]
+
+_MOST_LOOKS_LEFT_OUT = 63
 
 _Print = frozenset[tuple[str, int, int, int]]
 """Of every file its name, when it was written, its size and its number on the disk."""
@@ -32,6 +36,8 @@ class Watcher:
         self._name = name
         self._highest = {each: versions[-1] for each, versions in self._look().items()}
         self._failed: dict[tuple[str, int], _Print] = {}
+        self._server_failures: Counter[tuple[str, int]] = Counter()
+        self._looks_to_leave_out: Counter[tuple[str, int]] = Counter()
         self._lost = False
 
     async def run(self, every_s: float) -> None:
@@ -55,20 +61,30 @@ class Watcher:
         self._lost = False
         for name, versions in found.items():
             for version in reversed(versions):
-                if version <= self._highest.get(name, 0) or await self._deployed(name, version):
+                if version <= self._highest.get(name, 0) or await self._settled(name, version):
                     break
 
-    async def _deployed(self, name: str, version: int) -> bool:
+    async def _settled(self, name: str, version: int) -> bool:
+        """Whether nothing older is to be deployed: it is deployed, or the next looks are to try it again."""
+        key = name, version
         before = await on_daemon_thread(lambda: _print(self._repository.root / name / str(version)), "watch")
-        if self._failed.get((name, version)) == before:
+        if self._failed.get(key) == before:
             return False
+        if self._looks_to_leave_out[key] > 0:
+            self._looks_to_leave_out[key] -= 1
+            return True
         loaded = {(each.name, each.version) for each in await self._deployer.models()}
         try:
-            if (name, version) not in loaded:
+            if key not in loaded:
                 await self._deployer.deploy(Deployment(name, version))
+        except ServerError as error:
+            LOG.error("%s version %d is not deployed yet, and will be tried again: %s", name, version, error)
+            self._looks_to_leave_out[key] = min(2 ** self._server_failures[key] - 1, _MOST_LOOKS_LEFT_OUT)
+            self._server_failures[key] += 1
+            return True
         except StreetMaskError as error:
             LOG.error("%s version %d is not deployed: %s", name, version, error)
-            self._failed[name, version] = before
+            self._failed[key] = before
             return False
         self._highest[name] = version
         return True

@@ -7,7 +7,7 @@ import pytest
 
 import export.release
 from export.publish import Accept, Publication
-from export.release import fall, newest_version
+from export.release import fall
 from export.verify import Report
 from scene.artifact import Artifact, read_artifact, write_artifact
 from serve.admin_client import AdminClient
@@ -44,12 +44,30 @@ def new_scores(published: Published) -> dict[str, float]:
     return {kind: figures[f"{kind}_ap"] for kind in ("box", "mask")}
 
 
-def test_no_folder_has_no_version(tmp_path: Path) -> None:
-    assert newest_version(tmp_path / "none") is None
-    for name in ("latest", "3.partial", "1", "10", "9"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "11").write_text("a file")
-    assert newest_version(tmp_path) == 10
+@pytest.mark.parametrize("name", ["", "a:b", ".x", "a/b", "a\\b", "..", "a\nb", "x" * 200])
+def test_a_name_that_no_server_takes_is_refused_before_anything_is_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    def publish(*_: object) -> None:
+        raise AssertionError("the export has begun")
+
+    monkeypatch.setattr(export.release, "publish", publish)
+    words = ("release", str(tmp_path / "none.pt"), "--models", str(tmp_path), "--name", name)
+    assert main(list(words)) != 0
+    assert "name: expected the name of a folder in --models that a server takes" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_number_follows_the_highest_version_and_takes_no_folders_place(
+    published: Published, copied: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("latest", "3.partial", "007", "1"):
+        (tmp_path / "tiny" / name).mkdir(parents=True)
+    assert released(published, tmp_path) == 1
+    assert f"{tmp_path / 'tiny' / '1'} is there, but has no manifest" in capsys.readouterr().err
+    (tmp_path / "tiny" / "1").rmdir()
+    assert released(published, tmp_path) == 0
+    assert read_artifact(tmp_path / "tiny" / "1").version == 1
 
 
 @pytest.mark.parametrize(

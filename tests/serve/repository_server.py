@@ -10,6 +10,7 @@ from serve.model import Model
 from serve.server import Server, watching
 from serve.settings import ServerSettings
 from serve.start import find_models
+from serve.watcher import Watcher
 from tests.serve.conftest import PATIENCE_S, RunningServer
 from tests.serve.tiny_model import write_tiny_model
 
@@ -44,10 +45,11 @@ class RepositoryServer(RunningServer):
         self.server = Server(self._settings)
         self.deployer = LocalDeployer(self.server.models, start.repository, self._settings)
         self.server.administer(self.deployer)
+        watcher = Watcher(start.repository, self.deployer, start.name)
         self.port = await self.server.listen()
         self._listening.set()
         await self.server.begin(self.deployer.start(start.wanted))
-        async with watching(start, self.deployer, self._settings.watch_s):
+        async with watching(watcher, self._settings.watch_s):
             self.loaded.set()
             await self._told.wait()
         self.deployer.close()

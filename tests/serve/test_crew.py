@@ -83,21 +83,51 @@ async def test_what_keeps_the_first_from_coming_up_is_raised(workers: FakeWorker
     await crew.dismiss(1.0)
 
 
-async def test_a_worker_that_never_comes_up_again_ends_the_crew(workers: FakeWorkers) -> None:
+async def test_a_worker_that_never_comes_up_again_is_tried_again_as_long_as_another_answers(
+    workers: FakeWorkers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged = True
+
     async def only_the_first(worker: FakeWorker, order: object) -> None:
         if worker.life == 2:
             raise PeerGoneError("it died")
-        if worker.life > 2:
+        if worker.life > 2 and damaged:
             raise ArtifactError("the model is damaged by now")
 
+    monkeypatch.setattr(crew_module, "_LONGEST_PAUSE_S", 0.001)
     workers.answer = only_the_first
     crew = of_two()
     await crew.assemble()
+    staying = asyncio.create_task(crew.stay())
     workers.all[0].kill()
-    with pytest.raises(ServerError, match="worker 0 ended 5 times before it was ready"):
-        await crew.stay()
-    assert len(workers.all) == 2 + 5
-    assert [worker.number for worker in crew.listening] == [1]  # it answered until the end
+    await until_there_are(2 + 8, workers)
+    assert not staying.done()
+    assert [worker.number for worker in crew.listening] == [1]
+    assert any("worker 0 ended 5 times before it was ready" in message for message in caplog.messages)
+    damaged = False
+    async with asyncio.timeout(PATIENCE_S):
+        while len(crew.listening) < 2:
+            await asyncio.sleep(0.001)
+    assert not staying.done()
+    staying.cancel()
+    await crew.dismiss(1.0)
+
+
+async def test_a_crew_of_which_none_comes_up_again_ends(workers: FakeWorkers, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def only_the_first(worker: FakeWorker, order: object) -> None:
+        if worker.life > 1:
+            raise ArtifactError("the model is damaged by now")
+
+    monkeypatch.setattr(crew_module, "_LONGEST_PAUSE_S", 0.001)
+    workers.answer = only_the_first
+    crew = of_two()
+    await crew.assemble()
+    for worker in list(workers.all):
+        worker.kill()
+    with pytest.raises(ServerError, match=r"worker \d ended \d+ times before it was ready"):
+        async with asyncio.timeout(PATIENCE_S):
+            await crew.stay()
+    assert len(workers.all) >= 2 + 2 * 5
     await crew.dismiss(1.0)
 
 

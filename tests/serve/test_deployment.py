@@ -1,6 +1,7 @@
 """Prepare, switch, let go: and nothing has changed where anything fails."""
 
 import asyncio
+import inspect
 import logging
 import shutil
 import subprocess
@@ -313,6 +314,41 @@ async def test_a_server_that_stops_gives_up_what_is_being_deployed(
     await models.close()
     with pytest.raises(ServerError, match="the server is stopping"):
         await deployer.commit(await prepared_elsewhere(deployer, held))
+
+
+async def test_a_server_that_stops_begins_no_other_deployment(
+    deployer: LocalDeployer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deployer.deploy(Deployment("tiny", 1))
+    await deployer.deploy(Deployment("tiny", 2, keep_others=True))
+    held = Held(monkeypatch)
+    deployer.close()
+    with pytest.raises(ServerError, match="the server is stopping"):
+        await deployer.deploy(Deployment("tiny", 1, force=True))
+    with pytest.raises(ServerError, match="the server is stopping"):
+        await deployer.unload("tiny", 1)
+    assert held.most == 0
+    assert await loaded(deployer) == [(1, False), (2, True)]
+
+
+async def test_a_deployment_that_is_given_up_before_its_first_step_is_closed(
+    deployer: LocalDeployer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is not would be told of as never awaited."""
+    begin, begun = deployer._deploy, []
+
+    def note(wanted: Deployment) -> Any:
+        begun.append(begin(wanted))
+        return begun[-1]
+
+    monkeypatch.setattr(deployer, "_deploy", note)
+    deploying = asyncio.create_task(deployer.deploy(Deployment("tiny", 1)))
+    await asyncio.sleep(0)  # its own task is made by now, and has not run
+    deployer.close()
+    with pytest.raises(ServerError, match="the server is stopping"):
+        await deploying
+    assert [inspect.getcoroutinestate(each) for each in begun] == [inspect.CORO_CLOSED]
+    assert await deployer.models() == []
 
 
 async def prepared_elsewhere(deployer: LocalDeployer, held: Held) -> Any:

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,4 +107,44 @@ def test_a_process_that_is_told_to_stop_ends_its_stream_in_order(model_folder: P
         _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert '"message": "draining' in errors
+    assert "Traceback" not in errors
+
+
+_HANGS = """
+import asyncio, sys, threading
+from pathlib import Path
+from serve.model import Model
+from serve.server import serve
+from serve.settings import ServerSettings
+
+class Hanging:
+    def run(self, *_):
+        print("running", flush=True)
+        threading.Event().wait()
+
+load = Model.load
+Model.load = lambda *arguments: Model(load(*arguments).artifact, Hanging())
+Model.warm_up = lambda *_: None
+asyncio.run(serve(Path(sys.argv[1]), ServerSettings(port=0, drain_s=0.2), lambda line: print(line, flush=True)))
+print("ended", flush=True)
+"""
+
+
+def test_a_process_whose_engine_hangs_ends_when_it_is_told_to(model_folder: Path) -> None:
+    command = [sys.executable, "-c", _HANGS, str(model_folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().removeprefix("listening on ").strip()
+        with grpc.insecure_channel(address) as channel:
+            call = SegmentationServiceStub(channel).Segment.future(REQUEST)
+            assert process.stdout.readline() == "running\n"
+            process.send_signal(signal.SIGTERM)
+            try:
+                output, errors = process.communicate(timeout=PATIENCE_S)
+            finally:
+                process.kill()
+            with pytest.raises(grpc.RpcError):
+                call.result(PATIENCE_S)
+    assert process.returncode == 0
+    assert output == "ended\n"
     assert "Traceback" not in errors

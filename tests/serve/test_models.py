@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from scene.errors import ConfigurationError, ServerError, UnknownModelError
+from serve import models as models_module
 from serve.answer import Answer, Options
 from serve.frame import EncodedFrame
 from serve.model import Model
@@ -198,6 +199,23 @@ async def test_a_stopping_server_takes_neither_calls_nor_models(models: Models, 
         await answer(models)
     with pytest.raises(ServerError, match="the server is stopping"):
         models.switch(version_of(tiny, 2))
+
+
+async def test_an_engine_that_hangs_keeps_no_server_from_stopping(
+    models: Models, tiny: Model, gated: GatedEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(models_module, "_CLOSE_S", 0.05)
+    others = version_of(tiny, 1, name="other")
+    models.switch(version_of(tiny, 1, engine=gated))
+    models.switch(others)
+    stuck = asyncio.create_task(answer(models, Options(model_name="tiny")))
+    await entered(gated)
+    await models.close()
+    assert gated.finished == 0
+    assert others.closed
+    assert "a model has not come to an end within 0.05 s; it is left behind" in caplog.messages
+    gated.open()
+    await asyncio.gather(stuck, return_exceptions=True)
 
 
 async def test_a_retired_model_is_freed_at_once(models: Models, tiny: Model) -> None:

@@ -1,5 +1,6 @@
 """A server's life: loading, health, reflection, stopping, and what keeps it from starting."""
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from serve.connection import Captured
 from serve.exchange import DropPolicy, Frame, StreamOptions
 from serve.frame import EncodedFrame
 from serve.model import Model
+from serve.server import done_before
 from serve.servicer import SERVICE
 from serve.settings import ServerSettings
 from tests.serve.conftest import PATIENCE_S, GatedEngine, RunningServer, running
@@ -166,6 +168,24 @@ def test_more_calls_than_allowed_are_refused(tiny: Model, gated: GatedEngine) ->
             other.segment(RED)
         gated.open()
         assert len(call.result(PATIENCE_S).segmentation.instances) == 1
+
+
+async def test_work_that_a_stopping_server_gives_up_has_cleaned_up_when_that_is_told() -> None:
+    told_to_stop, begun, cleaned_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned_up.set()
+
+    outcome = asyncio.create_task(done_before(told_to_stop, work()))
+    await begun.wait()
+    told_to_stop.set()
+    assert not await outcome
+    assert cleaned_up.is_set()
 
 
 _LOADS_FOR_EVER = """

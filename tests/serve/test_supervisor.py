@@ -9,6 +9,7 @@ import pytest
 
 from scene.errors import ArtifactError, ServerError, UnknownModelError
 from serve import crew as crew_module
+from serve import supervisor as supervisor_module
 from serve.deployment import Deployment, ModelStatus
 from serve.orders import Abandon, Commit, Deploy, Listen, ListModels, Prepare, Unload
 from serve.repository import Repository
@@ -133,6 +134,48 @@ async def test_a_worker_that_fails_to_switch_is_replaced_by_one_that_has(
         assert workers.all[2].dead and not workers.all[0].dead
         assert [wanted.version for wanted in wanted_of(workers.all[3])] == [2]
         assert [each.version for each in await crew.models()] == [2]
+
+
+@pytest.mark.parametrize("kind", [Prepare, Commit, Unload])
+async def test_a_worker_that_hangs_at_an_order_is_replaced_and_holds_up_nobody(
+    workers: FakeWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type
+) -> None:
+    async def hang(worker: FakeWorker, order: object) -> None:
+        if isinstance(order, kind) and worker.life == 1:
+            await asyncio.Event().wait()
+
+    async with supervisor(tmp_path, [Deployment("tiny", 1), Deployment("town", 4)]) as crew:
+        monkeypatch.setattr(supervisor_module, "_PREPARE_S", 0.01)
+        monkeypatch.setattr(supervisor_module, "_CLOSE_S", 0.01 - ServerSettings().drain_s)
+        workers.answer = hang
+        async with asyncio.timeout(PATIENCE_S):
+            if kind is Prepare:
+                with pytest.raises(ServerError, match=r"worker 1 did not do Prepare\(.* within 0.01 s, and was ended"):
+                    await crew.deploy(Deployment("tiny", 2))
+            elif kind is Commit:
+                await crew.deploy(Deployment("tiny", 2))
+            else:
+                await crew.unload("town", 0)
+        assert workers.all[1].dead and not workers.all[0].dead
+        await until(lambda: len(workers.all) == 4 and workers.all[3].listening)
+        assert (await crew.deploy(Deployment("tiny", 3))).version == 3
+
+
+@pytest.mark.parametrize("kind", [Prepare, Commit, Listen])
+async def test_a_worker_that_hangs_while_it_comes_up_is_replaced(
+    workers: FakeWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type
+) -> None:
+    async def hang(worker: FakeWorker, order: object) -> None:
+        if isinstance(order, kind) and worker.life == 3:
+            await asyncio.Event().wait()
+
+    async with supervisor(tmp_path) as crew:
+        monkeypatch.setattr(supervisor_module, "_PREPARE_S", 0.01)
+        monkeypatch.setattr(supervisor_module, "_CLOSE_S", 0.01 - ServerSettings().drain_s)
+        workers.answer = hang
+        workers.all[0].kill()
+        await until(lambda: len(workers.all) == 5 and workers.all[4].listening)
+        assert (await crew.deploy(Deployment("tiny", 2))).version == 2
 
 
 async def test_a_worker_that_loads_while_others_switch_listens_with_the_new(

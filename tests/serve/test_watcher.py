@@ -8,24 +8,35 @@ from pathlib import Path
 import pytest
 
 from scene.artifact import MANIFEST
-from scene.errors import ArtifactError
-from serve.deployment import Deployment, ModelStatus
+from scene.errors import ArtifactError, ServerError
+from serve import crew as crew_module
+from serve import server as server_module
+from serve import supervisor as supervisor_module
+from serve.deployment import Deployment, LocalDeployer, ModelStatus, Prepared
+from serve.orders import Prepare
 from serve.repository import Repository
+from serve.server import serve
+from serve.supervisor import supervise
 from serve.watcher import Watcher
+from tests.serve.conftest import PATIENCE_S
+from tests.serve.fake_workers import FakeWorker, FakeWorkers
 from tests.serve.repository_server import serving, settings, write_repository
 from tests.serve.test_server import eventually
 
 
 @dataclass
 class FakeDeployer:
-    """Notes what it is asked for; refuses the versions in ``bad``."""
+    """Notes what it is asked for; refuses the versions in ``bad``, and all while it is ``down``."""
 
     asked: list[tuple[str, int]] = field(default_factory=list)
     bad: set[int] = field(default_factory=set)
     loaded: list[ModelStatus] = field(default_factory=list)
+    down: bool = False
 
     async def deploy(self, wanted: Deployment) -> ModelStatus:
         self.asked.append((wanted.name, wanted.version))
+        if self.down:
+            raise ServerError("no worker of this server is up just now; try again")
         if wanted.version in self.bad:
             raise ArtifactError(f"version {wanted.version} is damaged")
         return ModelStatus(wanted.name, wanted.version, True, "", 0.0)
@@ -103,6 +114,25 @@ async def test_what_fails_is_told_once_and_the_next_best_taken_until_it_changes(
     assert deployer.asked == [("tiny", 3), ("tiny", 2), ("tiny", 3)]
 
 
+async def test_what_fails_for_the_server_is_tried_again_at_ever_fewer_looks_and_nothing_older_instead(
+    tmp_path: Path, deployer: FakeDeployer
+) -> None:
+    add(tmp_path, 1)
+    watcher = Watcher(Repository(tmp_path), deployer)
+    add(tmp_path, 2, 3)
+    deployer.down = True
+    tries = []
+    for look in range(200):
+        before = len(deployer.asked)
+        await watcher.look()
+        tries += [look] * (len(deployer.asked) - before)
+    assert tries == [0, 1, 3, 7, 15, 31, 63, 127, 191]
+    deployer.down = False
+    for _ in range(64):
+        await watcher.look()
+    assert deployer.asked == [("tiny", 3)] * 10
+
+
 async def test_what_was_deployed_by_hand_is_not_deployed_again(tmp_path: Path, deployer: FakeDeployer) -> None:
     add(tmp_path, 1)
     watcher = Watcher(Repository(tmp_path), deployer)
@@ -170,3 +200,48 @@ def test_a_server_deploys_what_is_published_and_what_is_copied_once_it_is_whole(
             assert current() == 2
             shutil.copy(source / name, target / name)
         eventually(lambda: current() == 3)
+
+
+async def test_a_version_that_is_published_while_the_server_loads_is_deployed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_repository(tmp_path / "models", 1)
+    write_repository(tmp_path / "elsewhere", 2)
+    told_to_stop, deployed = asyncio.Event(), asyncio.Event()
+    prepare = LocalDeployer.prepare
+
+    async def publishing(deployer: LocalDeployer, wanted: Deployment) -> Prepared:
+        if wanted.version == 1:
+            (tmp_path / "elsewhere" / "tiny" / "2").rename(root / "tiny" / "2")
+        else:
+            deployed.set()
+        return await prepare(deployer, wanted)
+
+    monkeypatch.setattr(LocalDeployer, "prepare", publishing)
+    monkeypatch.setattr(server_module, "stop_signals", lambda: told_to_stop)
+    served = asyncio.create_task(serve(root, settings(watch_s=0.1), lambda _: None))
+    async with asyncio.timeout(PATIENCE_S):
+        await deployed.wait()
+        told_to_stop.set()
+        await served
+
+
+async def test_a_version_that_is_published_while_workers_load_is_deployed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(tmp_path, 1)
+    told_to_stop, deployed = asyncio.Event(), asyncio.Event()
+
+    async def publishing(worker: FakeWorker, order: object) -> None:
+        if isinstance(order, Prepare) and order.wanted.version == 2:
+            deployed.set()
+        elif worker.life == 0 and isinstance(order, Prepare):
+            add(tmp_path, 2)
+
+    monkeypatch.setattr(crew_module, "WorkerProcess", FakeWorkers(publishing))
+    monkeypatch.setattr(supervisor_module, "stop_signals", lambda: told_to_stop)
+    served = asyncio.create_task(supervise(tmp_path, settings(workers=2, watch_s=0.1), lambda _: None))
+    async with asyncio.timeout(PATIENCE_S):
+        await deployed.wait()
+        told_to_stop.set()
+        await served
