@@ -160,7 +160,7 @@ def _kill(bench: FaultBench) -> dict[str, Any]:
     came = f"{found['killed']} killed, {found['replaced']} replaced within {replaced_s.get('max', 0):.1f} s; a "
     came += f"stream's next answer came {next_s.get('median', 0):.2f} s after a kill, {next_s.get('max', 0):.2f} at "
     came += f"most; of {frames['due']} frames {frames['answered']} answered, {frames['dropped']} dropped, "
-    came += f"{frames['lost']} lost with the connection, {frames['failed']} failed"
+    came += f"{frames['lost']} lost with the connection, {frames['failed']} failed{_error_words(found['errors'])}"
     did = f"kill -9 of one of {plan.workers} workers every {plan.kill_every_s:g} s under {plan.streams} streams"
     return found | {"did": did, "came": came}
 
@@ -190,6 +190,11 @@ def _holds(bench: FaultBench) -> dict[str, Any]:
     return {"did": f"the event loop under {len(found)} loads, 100 instances and raw 4K frames too", "came": came} | {
         "loads": found
     }
+
+
+def _error_words(errors: Sequence[str]) -> str:
+    """How many streams ended by an error, and the first one; nothing without any."""
+    return f"; {len(errors)} streams ended early, the first as {errors[0]}" if errors else ""
 
 
 def _kind(outcome: object) -> str:

@@ -262,8 +262,9 @@ def _faults(model: Path, frames: list[EncodedFrame], arguments: ServeArguments, 
             watch.lap()
     except KeyboardInterrupt:
         stopped = True
-    emit(document("faults", watch, settings, stopped, faults=found), arguments.out)
-    return INTERRUPTED if stopped else int(any("error" in fault for fault in found.values()))
+    errors = {name: fault["error"] for name, fault in found.items() if "error" in fault}
+    emit(document("faults", watch, settings, stopped, errors=errors, faults=found), arguments.out)
+    return INTERRUPTED if stopped else int(bool(errors))
 
 
 def served_fps(clients: list[Client], frames: list[EncodedFrame]) -> float:

@@ -49,9 +49,9 @@ def kill_worker_under_load(
     """Start a server of the model's folder with ``options``, load it, kill its workers in turn, say what came of it.
 
     ``frames`` counts frames by what became of them: "answered", "dropped" for a newer one, "failed" for an error of
-    their own, "lost" where the connection broke before the reply; and all that were "due". ``next_answer_s`` is the
-    time from a kill to the next answer on each stream, cut or not, ``replaced_s`` that until as many workers listen as
-    before. Raises ``ServerError`` if that never comes.
+    their own, "lost" where the connection broke before the reply; and all that were "due", more than these where a
+    stream gave up, which ``errors`` tells. ``next_answer_s`` is the time from a kill to the next answer on each stream,
+    cut or not, ``replaced_s`` that until as many workers listen as before. Raises ``ServerError`` if that never comes.
     """
     with server_process(model, ["--workers", str(plan.workers), *options]) as server:
         start_s = time.perf_counter()
@@ -75,6 +75,7 @@ def kill_worker_under_load(
         "replaced": len(killer.replaced_s),
         "replaced_s": summary(killer.replaced_s),
         "frames": counts,
+        "errors": [stream.error for stream in streams if stream.error],
         "next_answer_s": summary([pause_s for stream in streams for pause_s in stream.pauses_s(killer.kills_s)]),
     }
 
@@ -133,12 +134,18 @@ class _Stream:
         self._start_s = start_s
         self.counts: Counter[str] = Counter()
         self.answers_s: list[float] = []
+        self.error = ""
 
     def run(self) -> None:
-        """All of it; raises ``ServerError`` where the client gives up."""
+        """All of it, or until ``error``: nobody hears what a thread raises."""
+        try:
+            self._run()
+        except Exception as error:
+            self.error = str(error) or type(error).__name__
+
+    def _run(self) -> None:
         with Client(self._address, _READY_S) as client:
             for received in client.stream(self._paced()):
-                self.counts["due"] += 1
                 self.counts[_kind(received)] += 1
                 if received.answer is not None:
                     self.answers_s.append(time.perf_counter())
@@ -151,6 +158,7 @@ class _Stream:
     def _paced(self) -> Iterator[EncodedFrame]:
         for number in range(round(self._plan.rate * self._plan.seconds)):
             time.sleep(max(0.0, self._start_s + number / self._plan.rate - time.perf_counter()))
+            self.counts["due"] += 1
             yield self._frames[number % len(self._frames)]
 
 

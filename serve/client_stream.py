@@ -120,7 +120,8 @@ class ClientStream:
         """On a thread of its own: one connection after the other, until all is answered or an error ends it."""
         error: Exception | None = None
         try:
-            while (broken := self._answers()) is not None and not self._outbox.done:
+            # Left by its user, it ended by a cancelled call, which looks like a server that stops.
+            while not self._outbox.ended and (broken := self._answers()) is not None and not self._outbox.done:
                 self._wait_for_server(broken)
         except Exception as raised:  # the user's thread raises it
             error = raised
