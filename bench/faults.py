@@ -154,7 +154,7 @@ def _engine(bench: FaultBench) -> dict[str, Any]:
 
 
 def _kill(bench: FaultBench) -> dict[str, Any]:
-    plan = KillPlan(seconds=max(8.0, 60 * bench.share))
+    plan = KillPlan(streams=6, rate=4.0, seconds=max(8.0, 60 * bench.share))
     found = kill_worker_under_load(bench.model, bench.frames, plan)
     frames, next_s, replaced_s = found["frames"], found["next_answer_s"], found["replaced_s"]
     came = f"{found['killed']} killed, {found['replaced']} replaced within {replaced_s.get('max', 0):.1f} s; a "

@@ -4,7 +4,6 @@ Until the switch nothing is visible, so whatever fails before it leaves everythi
 """
 
 import asyncio
-import ctypes
 import logging
 import threading
 from collections.abc import Coroutine, Sequence
@@ -16,6 +15,7 @@ from scene.errors import ArtifactError, ServerError, StreetMaskError
 from serve.daemon_thread import on_daemon_thread
 from serve.engines import named
 from serve.engines.contract import first_line
+from serve.memory import give_memory_back
 from serve.model import Model
 from serve.models import LoadedModel, Models
 from serve.pipeline import Pipeline
@@ -171,7 +171,7 @@ class LocalDeployer:
         await asyncio.gather(*(each.drain(self._settings.drain_s) for each in retired))
         if retired:
             retired.clear()
-            await on_daemon_thread(_give_memory_back, "memory")
+            await on_daemon_thread(give_memory_back, "memory")
 
     def _load(self, wanted: Deployment) -> Pipeline:
         settings = self._settings
@@ -220,10 +220,3 @@ def _key(wanted: Deployment) -> tuple[str, int]:
 def _status(loaded: LoadedModel, current: bool) -> ModelStatus:
     model = loaded.pipeline.model
     return ModelStatus(model.artifact.name, model.artifact.version, current, model.runs_on, model.golden_ms)
-
-
-def _give_memory_back() -> None:
-    """glibc keeps what was freed for later; a server that has let a model go has no use for it."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
