@@ -24,7 +24,7 @@ class Options:
     """What is wanted of an answer; raises ``ConfigurationError`` for what is out of range.
 
     ``score_threshold`` in [0, 1], None for the model's own of each class; ``max_instances`` from 0, None for all;
-    ``model_name`` empty for whichever is loaded, ``model_version`` 0 for the current one.
+    ``model_name`` empty for the server's default, ``model_version`` 0 for the current one.
     """
 
     score_threshold: float | None = None

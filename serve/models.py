@@ -64,9 +64,14 @@ class LoadedModel:
 
 
 class Models:
-    """Loaded models by name and version; of each name one version is current."""
+    """Loaded models by name and version; of each name one version is current.
 
-    def __init__(self) -> None:
+    Calls that name no model get ``default`` as long as it is loaded, whatever else is loaded beside it, and otherwise
+    the only name that is.
+    """
+
+    def __init__(self, default: str = "") -> None:
+        self._default = default
         self._loaded: dict[str, dict[int, LoadedModel]] = {}
         self._current: dict[str, int] = {}
         self._closed = False
@@ -91,7 +96,7 @@ class Models:
 
     @contextmanager
     def lease(self, name: str = "", version: int = 0) -> Iterator[Pipeline]:
-        """Keep a version open for as long as the block runs: the current one of the name, or of the only name.
+        """Keep a version open for as long as the block runs: the current one of the name, or of the default.
 
         Raises ``UnknownModelError`` for what is not loaded, ``ServerError`` while nothing is.
         """
@@ -177,18 +182,25 @@ class Models:
             raise ServerError("the server is stopping; connect again")
         if not self._loaded:
             raise ServerError("the server is still loading its model; try again")
-        names = sorted(self._loaded)
-        if not name and len(names) > 1:
-            raise UnknownModelError("model_name", f"expected one of {', '.join(names)}, but nothing came")
-        name = name or names[0]
-        if name not in self._loaded:
-            raise UnknownModelError("model_name", f"expected {' or '.join(names)} or nothing, but {name!r} came")
+        name = self._named(name)
         versions = self._loaded[name]
         version = version or self._current[name]
         if version not in versions:
             known = ", ".join(map(str, sorted(versions)))
             raise UnknownModelError("model_version", f"expected {known} or 0 for {name}, but {version} came")
         return versions[version]
+
+    def _named(self, name: str) -> str:
+        """The name itself, or the one that answers calls without a name."""
+        names = sorted(self._loaded)
+        default = self._default if self._default in self._loaded else names[0] if len(names) == 1 else ""
+        name = name or default
+        if not name:
+            raise UnknownModelError("model_name", f"expected one of {', '.join(names)}, but nothing came")
+        if name not in self._loaded:
+            known = " or ".join([*names, "nothing"] if default else names)
+            raise UnknownModelError("model_name", f"expected {known}, but {name!r} came")
+        return name
 
 
 def _ended(loaded: LoadedModel) -> LoadedModel:

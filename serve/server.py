@@ -45,13 +45,16 @@ _STATUS = health_pb2.HealthCheckResponse.ServingStatus
 
 
 class Server:
-    """Models behind one port. Healthy from the end of loading to the beginning of draining."""
+    """Models behind one port. Healthy from the end of loading to the beginning of draining.
 
-    def __init__(self, settings: ServerSettings) -> None:
+    ``default`` is the model that answers calls which name none, as ``Models`` has it.
+    """
+
+    def __init__(self, settings: ServerSettings, default: str = "") -> None:
         self._settings = settings
         self._stopping = asyncio.Event()
         self.metrics = Metrics()
-        self.models = Models()
+        self.models = Models(default)
         self._memory = MemoryLimit(settings.max_memory_mib)
         self._servicer = SegmentationServicer(
             self.models, self.metrics, self._stopping, settings.max_streams, self._memory
@@ -126,7 +129,7 @@ async def serve(folder: Path, settings: ServerSettings, announce: Callable[[str]
     Raises ``ArtifactError`` for a folder that cannot be served, ``ServerError`` for an address that is taken.
     """
     start = find_models(folder, settings)
-    server = Server(settings)
+    server = Server(settings, start.default)
     deployer = LocalDeployer(server.models, start.repository, settings)
     server.administer(deployer)
     watcher = Watcher(start.repository, deployer, start.name)  # loading takes long: what appears meanwhile is new, too

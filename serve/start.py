@@ -18,6 +18,11 @@ class Start:
     wanted: list[Deployment]
     name: str = ""
 
+    @property
+    def default(self) -> str:
+        """The name that answers calls which name none: the first by the alphabet, whatever is deployed later."""
+        return min((each.name for each in self.wanted), default="")
+
 
 def find_models(path: Path, settings: ServerSettings) -> Start:
     """What ``streetmask serve`` is to serve: a folder ``NAME/VERSION``, the newest version in a folder ``NAME``, or

@@ -95,7 +95,9 @@ class Supervisor:
         """Held while what is desired, or who listens, changes: not while something is loaded, which takes long."""
         self._tickets = itertools.count()
         own = share(settings, port)
-        posts = [Post(number, own, start.repository, metrics_folder) for number in range(settings.workers)]
+        posts = [
+            Post(number, own, start.repository, metrics_folder, start.default) for number in range(settings.workers)
+        ]
         self._crew = Crew(posts, self._bring_up, self._answer, self._note_lost)
         self.metrics = CrewMetrics(metrics_folder, lambda: self._crew.pids)
 

@@ -28,13 +28,15 @@ LOG = logging.getLogger(__name__)
 class Post:
     """What a worker is told as it starts. ``settings`` are its own share: its threads, the port of all.
 
-    ``metrics_folder`` is where it counts, as its environment's PROMETHEUS_MULTIPROC_DIR says, too.
+    ``metrics_folder`` is where it counts, as its environment's PROMETHEUS_MULTIPROC_DIR says, too; ``default`` is
+    the model that answers calls which name none: the same for all, in whatever order they load.
     """
 
     number: int
     settings: ServerSettings
     repository: Repository
     metrics_folder: Path
+    default: str = ""
 
 
 def work(end: socket.socket, post: Post) -> None:
@@ -64,7 +66,7 @@ class Worker:
     """A server that does what its supervisor says."""
 
     def __init__(self, post: Post) -> None:
-        self._server = Server(post.settings)
+        self._server = Server(post.settings, post.default)
         self._deployer = LocalDeployer(self._server.models, post.repository, post.settings)
         self._prepared: dict[int, Prepared] = {}
 

@@ -26,6 +26,7 @@ class FakeWorker:
     """As ``WorkerProcess``; ``life`` is how many it is that were made, from 0."""
 
     def __init__(self, crew: FakeWorkers, post: Post) -> None:
+        self.post = post
         self.number = post.number
         self.life = len(crew.all)
         self.pid = 1_000_000 + self.life

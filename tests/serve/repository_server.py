@@ -42,7 +42,7 @@ class RepositoryServer(RunningServer):
         self._told = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         start = find_models(self._path, self._settings)
-        self.server = Server(self._settings)
+        self.server = Server(self._settings, start.default)
         self.deployer = LocalDeployer(self.server.models, start.repository, self._settings)
         self.server.administer(self.deployer)
         watcher = Watcher(start.repository, self.deployer, start.name)

@@ -66,12 +66,33 @@ async def test_the_current_version_answers_and_others_by_their_number(models: Mo
         await answer(models, Options(model_version=3))
 
 
-async def test_of_several_names_one_must_be_named(models: Models, tiny: Model) -> None:
+async def test_of_several_names_without_a_default_one_must_be_named(models: Models, tiny: Model) -> None:
     models.switch(version_of(tiny, 1))
     models.switch(version_of(tiny, 4, name="other"))
     assert (await answer(models, Options(model_name="other"))).model_version == 4
     with pytest.raises(UnknownModelError, match="model_name: expected one of other, tiny, but nothing came"):
         await answer(models)
+
+
+async def test_the_default_answers_calls_without_a_name_as_long_as_it_is_loaded(tiny: Model) -> None:
+    models = Models("tiny")
+    models.switch(version_of(tiny, 4, name="other"))
+    assert (await answer(models)).model_name == "other", "the only one"
+    models.switch(version_of(tiny, 1))
+    models.switch(version_of(tiny, 2, name="another"))
+    assert (await answer(models)).model_name == "tiny"
+    with models.lease() as pipeline:
+        assert pipeline.model.artifact.name == "tiny"
+    with pytest.raises(UnknownModelError, match="expected another or other or tiny or nothing, but 'huge' came"):
+        await answer(models, Options(model_name="huge"))
+    models.retire("tiny")
+    with pytest.raises(UnknownModelError, match="model_name: expected one of another, other, but nothing came"):
+        await answer(models)
+    with pytest.raises(UnknownModelError, match="model_name: expected another or other, but 'tiny' came"):
+        await answer(models, Options(model_name="tiny"))
+    models.switch(version_of(tiny, 3))
+    assert (await answer(models)).model_version == 3
+    await models.close()
 
 
 async def test_a_switch_retires_the_same_version_and_all_that_are_not_kept(models: Models, tiny: Model) -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from scene.errors import ArtifactError, ConfigurationError
 from serve.deployment import Deployment
+from serve.repository import Repository
 from serve.settings import ServerSettings
-from serve.start import find_models
+from serve.start import Start, find_models
 from tests.serve.repository_server import write_repository
 from tests.serve.tiny_model import write_tiny_model
 
@@ -50,6 +51,13 @@ def test_a_repository_is_the_newest_version_of_every_name(root: Path) -> None:
     start = find_models(root, ServerSettings())
     assert start.repository.root == root
     assert (start.wanted, start.name) == ([Deployment("other", 3), Deployment("tiny", 2)], "")
+
+
+def test_the_first_name_is_the_default_wherever_its_version_is_pinned(root: Path) -> None:
+    assert Start(Repository(root), []).default == ""
+    assert find_models(root / "tiny", ServerSettings()).default == "tiny"
+    assert find_models(root, ServerSettings()).default == "other"
+    assert find_models(root, pins("other=3")).default == "other"
 
 
 def test_pinned_versions_are_loaded_instead_side_by_side_and_in_order(root: Path) -> None:

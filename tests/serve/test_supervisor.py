@@ -252,6 +252,14 @@ async def test_a_worker_asks_on_behalf_of_its_caller(workers: FakeWorkers, tmp_p
         assert await ask(ListModels()) == await crew.models()
 
 
+async def test_whoever_replaces_a_worker_has_the_same_default(workers: FakeWorkers, tmp_path: Path) -> None:
+    async with supervisor(tmp_path, [Deployment("tiny", 1), Deployment("town", 4)]) as crew:
+        await crew.deploy(Deployment("tiny", 2))  # is loaded after town by whoever comes now
+        workers.all[0].kill()
+        await until(lambda: len(workers.all) == 4 and workers.all[3].listening)
+        assert [worker.post.default for worker in workers.all] == ["tiny"] * 4
+
+
 async def test_the_lost_are_counted(workers: FakeWorkers, tmp_path: Path) -> None:
     async with supervisor(tmp_path) as crew:
         workers.all[0].kill()

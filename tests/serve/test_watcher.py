@@ -12,6 +12,7 @@ from scene.errors import ArtifactError, ServerError
 from serve import crew as crew_module
 from serve import server as server_module
 from serve import supervisor as supervisor_module
+from serve.client import Client
 from serve.deployment import Deployment, LocalDeployer, ModelStatus, Prepared
 from serve.orders import Prepare
 from serve.repository import Repository
@@ -22,6 +23,7 @@ from tests.serve.conftest import PATIENCE_S
 from tests.serve.fake_workers import FakeWorker, FakeWorkers
 from tests.serve.repository_server import serving, settings, write_repository
 from tests.serve.test_server import eventually
+from tests.serve.tiny_model import street
 
 
 @dataclass
@@ -200,6 +202,15 @@ def test_a_server_deploys_what_is_published_and_what_is_copied_once_it_is_whole(
             assert current() == 2
             shutil.copy(source / name, target / name)
         eventually(lambda: current() == 3)
+
+
+def test_a_new_name_keeps_answering_calls_that_name_none_with_the_first(tmp_path: Path) -> None:
+    root = write_repository(tmp_path / "models", 1)
+    write_repository(tmp_path / "elsewhere", 2, name="another")
+    with serving(root, settings(watch_s=0.1)) as server, Client(server.address) as client:
+        (tmp_path / "elsewhere" / "another").rename(root / "another")
+        eventually(lambda: server.server.models.holds("another", 2))
+        assert client.segment(street()).model_name == "tiny"
 
 
 async def test_a_version_that_is_published_while_the_server_loads_is_deployed(

@@ -343,7 +343,9 @@ class SegmentOptions(_message.Message):
     include_masks: _builtins.bool
     """Whether masks are wanted; without them an answer is smaller and comes sooner. Unset: true."""
     model_name: _builtins.str
-    """The model that must answer, by name. Empty: the one that the server has loaded, if that is one alone."""
+    """The model that must answer, by name. Empty: the first, by the alphabet, of those that the server was started with, as
+    long as it is loaded, and otherwise the only one that is; NOT_FOUND if there are several.
+    """
     model_version: _builtins.int
     """The version that must answer. 0: the model's current one, whichever that is when a frame's turn comes."""
     def __init__(
