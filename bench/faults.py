@@ -7,7 +7,7 @@ say what their neighbours noticed; the others how many frames or messages got wh
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -133,7 +133,7 @@ def _neighbours(fault: str, did: str, window_s: float, bench: FaultBench) -> dic
         found = others_p99(server.address, FAULTS[fault], bench.frames[0], (_NEIGHBOUR_FPS,), windows, window_s)
     quiet, faulty = found["quiet_ms"], found["fault_ms"]
     came = f"a neighbour's answers: p99 {quiet['p99']:.1f} ms without, {faulty['p99']:.1f} with; "
-    came += f"{found['not_answered']['quiet']} and {found['not_answered']['fault']} of its frames dropped"
+    came += f"{_lost_words(found['frames'])}; {_client_words(found)}{_error_words(found['errors'])}"
     return found | {"did": did, "came": came, "p99_ratio": found["p99_ratio"]}
 
 
@@ -192,9 +192,23 @@ def _holds(bench: FaultBench) -> dict[str, Any]:
     }
 
 
+def _lost_words(frames: Mapping[str, Mapping[str, int]]) -> str:
+    """How many of a neighbour's frames were dropped without and with the fault, and lost otherwise if any were."""
+    quiet, faulty = frames["quiet"], frames["fault"]
+    kinds = ["dropped", *sorted((quiet.keys() | faulty.keys()) - {"answered", "dropped"})]
+    return ", ".join(f"{quiet.get(kind, 0)} and {faulty.get(kind, 0)} of its frames {kind}" for kind in kinds)
+
+
+def _client_words(found: Mapping[str, Any]) -> str:
+    """How many clients of a fault were there in all its turns."""
+    clients = found["clients"]
+    words = f"{clients.get('came', 0)} such clients came in {found['turns']} turns"
+    return f"{words}, {clients['refused']} were refused" if clients.get("refused") else words
+
+
 def _error_words(errors: Sequence[str]) -> str:
     """How many streams ended by an error, and the first one; nothing without any."""
-    return f"; {len(errors)} streams ended early, the first as {errors[0]}" if errors else ""
+    return f"; streams that ended early: {len(errors)}, the first as {errors[0]}" if errors else ""
 
 
 def _kind(outcome: object) -> str:
