@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 
 from bench.failing_engine import fail_batches
 from bench.fault_names import FaultName
@@ -22,6 +21,7 @@ from bench.faulty_clients import FAULTS, others_p99
 from bench.hostile import bombs, malformed_frames
 from bench.hostile_messages import mutated_messages
 from bench.loop_holds import LIMIT_MS, measure_holds, scenarios
+from bench.server_memory import resident_of
 from bench.swaps import SwapPlan, swap_under_load, write_versions
 from bench.throttled import throttled_report
 from bench.worker_kill import KillPlan, kill_worker_under_load
@@ -34,7 +34,7 @@ from serve.client import Client
 from serve.exchange import DropPolicy, Failure, StreamOptions
 from serve.frame import EncodedFrame
 from serve.servicer import SERVICE
-from streetmask.server_process import RunningServer, server_process
+from streetmask.server_process import server_process
 
 _SEED = 1
 _IN_FLIGHT = 16
@@ -78,13 +78,13 @@ def _outcomes_of(bench: FaultBench, frames: Sequence[EncodedFrame]) -> dict[str,
     with server_process(bench.model) as server, Client(server.address) as client:
         for frame in bench.frames * 4:
             client.segment(frame)
-        before = _resident(server)
+        before = resident_of(server.pid)
         began_s = time.perf_counter()
         outcomes = Counter(
             _kind(each.reply.outcome) for each in client.stream(frames, None, _IN_FLIGHT, _EVERY, reconnect=False)
         )
         seconds = time.perf_counter() - began_s
-        grown = _resident(server) - before
+        grown = resident_of(server.pid) - before
         client.segment(bench.frames[0])
     told = sum(outcomes.values())
     came = f"{outcomes['error']} errors and {outcomes['answered']} answers by id, {len(frames) - told} untold, in "
@@ -99,14 +99,14 @@ def _messages(bench: FaultBench) -> dict[str, Any]:
         stream: Any = channel.stream_stream(f"/{SERVICE}/SegmentStream", None, None)
         first = wire.configuration_request(wire.Configuration(Options(), StreamOptions(), 0)).SerializeToString()
         outcomes: Counter[str] = Counter()
-        before = _resident(server)
+        before = resident_of(server.pid)
         for hostile in mutated_messages(_SEED, count):
             if hostile.message == pb.SegmentRequest.DESCRIPTOR.name:
                 call: Callable[[], Any] = partial(single, hostile.data, timeout=_CALL_S)
             else:
                 call = partial(_exhaust, stream, [first, hostile.data])
             outcomes[_status(call)] += 1
-        grown = _resident(server) - before
+        grown = resident_of(server.pid) - before
         with Client(server.address) as client:
             client.segment(bench.frames[0])
     told = ", ".join(f"{number} {status}" for status, number in outcomes.most_common())
@@ -215,10 +215,6 @@ def _kind(outcome: object) -> str:
     if isinstance(outcome, Answer):
         return "answered"
     return "error" if isinstance(outcome, Failure) else "dropped"
-
-
-def _resident(server: RunningServer) -> int:
-    return int(psutil.Process(server.pid).memory_info().rss)
 
 
 _PLAYS: dict[FaultName, Callable[[FaultBench], dict[str, Any]]] = {
