@@ -7,14 +7,13 @@ say what their neighbours noticed; the others how many frames or messages got wh
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
-import psutil
 
 from bench.failing_engine import fail_batches
 from bench.fault_names import FaultName
@@ -22,6 +21,7 @@ from bench.faulty_clients import FAULTS, others_p99
 from bench.hostile import bombs, malformed_frames
 from bench.hostile_messages import mutated_messages
 from bench.loop_holds import LIMIT_MS, measure_holds, scenarios
+from bench.server_memory import resident_of
 from bench.swaps import SwapPlan, swap_under_load, write_versions
 from bench.throttled import throttled_report
 from bench.worker_kill import KillPlan, kill_worker_under_load
@@ -34,7 +34,7 @@ from serve.client import Client
 from serve.exchange import DropPolicy, Failure, StreamOptions
 from serve.frame import EncodedFrame
 from serve.servicer import SERVICE
-from streetmask.server_process import RunningServer, server_process
+from streetmask.server_process import server_process
 
 _SEED = 1
 _IN_FLIGHT = 16
@@ -78,13 +78,13 @@ def _outcomes_of(bench: FaultBench, frames: Sequence[EncodedFrame]) -> dict[str,
     with server_process(bench.model) as server, Client(server.address) as client:
         for frame in bench.frames * 4:
             client.segment(frame)
-        before = _resident(server)
+        before = resident_of(server.pid)
         began_s = time.perf_counter()
         outcomes = Counter(
             _kind(each.reply.outcome) for each in client.stream(frames, None, _IN_FLIGHT, _EVERY, reconnect=False)
         )
         seconds = time.perf_counter() - began_s
-        grown = _resident(server) - before
+        grown = resident_of(server.pid) - before
         client.segment(bench.frames[0])
     told = sum(outcomes.values())
     came = f"{outcomes['error']} errors and {outcomes['answered']} answers by id, {len(frames) - told} untold, in "
@@ -99,14 +99,14 @@ def _messages(bench: FaultBench) -> dict[str, Any]:
         stream: Any = channel.stream_stream(f"/{SERVICE}/SegmentStream", None, None)
         first = wire.configuration_request(wire.Configuration(Options(), StreamOptions(), 0)).SerializeToString()
         outcomes: Counter[str] = Counter()
-        before = _resident(server)
+        before = resident_of(server.pid)
         for hostile in mutated_messages(_SEED, count):
             if hostile.message == pb.SegmentRequest.DESCRIPTOR.name:
                 call: Callable[[], Any] = partial(single, hostile.data, timeout=_CALL_S)
             else:
                 call = partial(_exhaust, stream, [first, hostile.data])
             outcomes[_status(call)] += 1
-        grown = _resident(server) - before
+        grown = resident_of(server.pid) - before
         with Client(server.address) as client:
             client.segment(bench.frames[0])
     told = ", ".join(f"{number} {status}" for status, number in outcomes.most_common())
@@ -133,7 +133,7 @@ def _neighbours(fault: str, did: str, window_s: float, bench: FaultBench) -> dic
         found = others_p99(server.address, FAULTS[fault], bench.frames[0], (_NEIGHBOUR_FPS,), windows, window_s)
     quiet, faulty = found["quiet_ms"], found["fault_ms"]
     came = f"a neighbour's answers: p99 {quiet['p99']:.1f} ms without, {faulty['p99']:.1f} with; "
-    came += f"{found['not_answered']['quiet']} and {found['not_answered']['fault']} of its frames dropped"
+    came += f"{_lost_words(found['frames'])}; {_client_words(found)}{_error_words(found['errors'])}"
     return found | {"did": did, "came": came, "p99_ratio": found["p99_ratio"]}
 
 
@@ -192,19 +192,29 @@ def _holds(bench: FaultBench) -> dict[str, Any]:
     }
 
 
+def _lost_words(frames: Mapping[str, Mapping[str, int]]) -> str:
+    """How many of a neighbour's frames were dropped without and with the fault, and lost otherwise if any were."""
+    quiet, faulty = frames["quiet"], frames["fault"]
+    kinds = ["dropped", *sorted((quiet.keys() | faulty.keys()) - {"answered", "dropped"})]
+    return ", ".join(f"{quiet.get(kind, 0)} and {faulty.get(kind, 0)} of its frames {kind}" for kind in kinds)
+
+
+def _client_words(found: Mapping[str, Any]) -> str:
+    """How many clients of a fault were there in all its turns."""
+    clients = found["clients"]
+    words = f"{clients.get('came', 0)} such clients came in {found['turns']} turns"
+    return f"{words}, {clients['refused']} were refused" if clients.get("refused") else words
+
+
 def _error_words(errors: Sequence[str]) -> str:
     """How many streams ended by an error, and the first one; nothing without any."""
-    return f"; {len(errors)} streams ended early, the first as {errors[0]}" if errors else ""
+    return f"; streams that ended early: {len(errors)}, the first as {errors[0]}" if errors else ""
 
 
 def _kind(outcome: object) -> str:
     if isinstance(outcome, Answer):
         return "answered"
     return "error" if isinstance(outcome, Failure) else "dropped"
-
-
-def _resident(server: RunningServer) -> int:
-    return int(psutil.Process(server.pid).memory_info().rss)
 
 
 _PLAYS: dict[FaultName, Callable[[FaultBench], dict[str, Any]]] = {

@@ -5,8 +5,10 @@ neighbours notice is the server's doing and not the load of the machine that pla
 """
 
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -20,8 +22,9 @@ from serve.client import Client
 from serve.exchange import Frame, StreamOptions
 from serve.frame import EncodedFrame
 
-Fault = Callable[[str, EncodedFrame], AbstractContextManager[None]]
-"""Plays a fault on a server's address, with a frame that it can use."""
+Fault = Callable[[str, EncodedFrame], AbstractContextManager[Counter[str]]]
+"""Plays a fault on a server's address, with a frame that it can use; when its block has ended, the counter holds how
+many clients "came", and how many were "refused"."""
 
 _STALLED_FPS = 10.0
 _SLOW_S = 1.0
@@ -35,7 +38,7 @@ _TAKES_HOLD_S = 6.0
 @contextmanager
 def stalled_readers(
     address: str, frame: EncodedFrame, count: int = 4, takes_hold_s: float = _TAKES_HOLD_S
-) -> Iterator[None]:
+) -> Iterator[Counter[str]]:
     """Streams that send ten frames a second and take not one byte of the answers, though they answer every ping.
 
     The block begins when they have stalled: until then they are streams like others.
@@ -47,11 +50,11 @@ def stalled_readers(
             stream.send(_configuration())
         stack.enter_context(_repeated(1 / _STALLED_FPS, partial(_send_all, streams, frame)))
         threading.Event().wait(takes_hold_s)
-        yield
+        yield Counter(came=len(streams))
 
 
 @contextmanager
-def slow_senders(address: str, frame: EncodedFrame, count: int = 16) -> Iterator[None]:
+def slow_senders(address: str, frame: EncodedFrame, count: int = 16) -> Iterator[Counter[str]]:
     """Streams that send a frame by one byte a second, and as many connections that do so with HTTP/2's first words."""
     message = message_frame(_message(frame, 0))
     with ExitStack() as stack:
@@ -71,27 +74,33 @@ def slow_senders(address: str, frame: EncodedFrame, count: int = 16) -> Iterator
 
         stack.enter_context(_repeated(_SLOW_S, send))
         threading.Event().wait(_SETTLE_S)
-        yield
+        yield Counter(came=len(streams) + len(sockets))
 
 
 @contextmanager
-def vanishing(address: str, frame: EncodedFrame, count: int = 500) -> Iterator[None]:
+def vanishing(address: str, frame: EncodedFrame, count: int = 500) -> Iterator[Counter[str]]:
     """Clients that open a stream, send a frame and reset the connection, one after the other within ten seconds."""
+    clients: Counter[str] = Counter()
 
     def come_and_go(turn: int) -> None:
-        if turn < count:
-            with suppress(OSError):
-                stream = RawStream(address)
-                stream.send(_configuration())
-                stream.send(_message(frame, 0))
-                stream.vanish()
+        if turn >= count:
+            return
+        try:
+            stream = RawStream(address)
+            stream.send(_configuration())
+            stream.send(_message(frame, 0))
+            stream.vanish()
+        except OSError:
+            clients["refused"] += 1
+        else:
+            clients["came"] += 1
 
     with _repeated(_VANISH_WITHIN_S / count, come_and_go):
-        yield
+        yield clients
 
 
 @contextmanager
-def idle_streams(address: str, frame: EncodedFrame, count: int = 200) -> Iterator[None]:
+def idle_streams(address: str, frame: EncodedFrame, count: int = 200) -> Iterator[Counter[str]]:
     """Streams that were opened and are silent since."""
     del frame
     with ExitStack() as stack:
@@ -100,7 +109,7 @@ def idle_streams(address: str, frame: EncodedFrame, count: int = 200) -> Iterato
             stream.acknowledge()
             stream.send(_configuration())
         threading.Event().wait(_SETTLE_S)
-        yield
+        yield Counter(came=count)
 
 
 FAULTS: Mapping[str, Fault] = {
@@ -120,31 +129,43 @@ def others_p99(
     window_s: float = 3.0,
 ) -> dict[str, Any]:
     """What well-behaved streams of these rates notice: age of answers in milliseconds, in turns without and with the
-    fault; of p50 and p99 the ratio with to without; frames that were not answered, and errors."""
+    fault; of p50 and p99 the ratio with to without; frames by what became of them, those that were not answered, and
+    errors; and ``clients``, those of the fault that came and that were refused, in all turns together."""
     ages: dict[str, list[float]] = {"quiet": [], "fault": []}
-    lost = {"quiet": 0, "fault": 0}
+    frames: dict[str, Counter[str]] = {"quiet": Counter(), "fault": Counter()}
+    came: Counter[str] = Counter()
     errors: list[str] = []
     with ExitStack() as stack:
         clients = [stack.enter_context(Client(address)) for _ in rates]
         for turn in range(2 * windows):
             kind = ("quiet", "fault")[turn % 2]
-            with fault(address, frame) if kind == "fault" else ExitStack():
+            with fault(address, frame) if kind == "fault" else nullcontext(Counter[str]()) as played:
                 logs, ending = run_load(
                     [client.stream for client in clients],
                     [frame],
                     LoadPlan(rates, window_s, seed=turn // 2),
                     partial(_close, clients),
                 )
+            came += played
             outcomes = [outcome for log in logs for outcome in log.all_outcomes()]
             ages[kind] += [outcome.latency_ms for outcome in outcomes if outcome.kind == "answered"]
-            lost[kind] += sum(outcome.kind != "answered" for outcome in outcomes)
+            frames[kind].update(outcome.kind for outcome in outcomes)
             errors += [log.error for log in logs if log.error]
             if ending != "whole":
                 raise ServerError(f"the neighbours' load was {ending}")
             threading.Event().wait(_SETTLE_S)
     quiet, faulty = summary(ages["quiet"]), summary(ages["fault"])
     ratios = {f"{name}_ratio": round(faulty[key] / quiet[key], 3) for name, key in (("p50", "median"), ("p99", "p99"))}
-    return {"quiet_ms": quiet, "fault_ms": faulty, **ratios, "not_answered": lost, "errors": errors}
+    return {
+        "quiet_ms": quiet,
+        "fault_ms": faulty,
+        **ratios,
+        "frames": {kind: dict(counts) for kind, counts in frames.items()},
+        "not_answered": {kind: counts.total() - counts["answered"] for kind, counts in frames.items()},
+        "clients": dict(came),
+        "turns": windows,
+        "errors": errors,
+    }
 
 
 def _configuration() -> bytes:
@@ -165,12 +186,13 @@ def _send_all(streams: list[RawStream], frame: EncodedFrame, turn: int) -> None:
 
 @contextmanager
 def _repeated(interval_s: float, act: Callable[[int], None]) -> Iterator[None]:
-    """Call ``act`` with 0, 1, ... at that interval on a thread while the block runs."""
-    ended = threading.Event()
+    """Call ``act`` with 0, 1, ... by the clock at that interval on a thread while the block runs; late ones follow at
+    once."""
+    ended, start_s = threading.Event(), time.monotonic()
 
     def run() -> None:
         turn = 0
-        while not ended.wait(interval_s):
+        while not ended.wait(max(0.0, start_s + (turn + 1) * interval_s - time.monotonic())):
             act(turn)
             turn += 1
 

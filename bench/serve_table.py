@@ -88,4 +88,8 @@ def _memory_words(name: str, load: dict[str, Any]) -> str:
     if slope is None or load["frames"]["due"] < _LONG:
         return words
     a_thousand = 1000 * slope / load["offered_fps"] / 2**20
-    return f"{words}; over the second half {a_thousand:+.2f} MiB a thousand frames"
+    words += f"; over the second half {a_thousand:+.2f} MiB a thousand frames"
+    warm = memory.get("warm_bytes")  # runs of before have none
+    if not warm:
+        return words
+    return f"{words}; at the end {100 * (memory['end_bytes'] / warm - 1):+.1f} % to after the first tenth"

@@ -25,7 +25,7 @@ class MemoryWatch:
     """
 
     def __init__(self, pid: int | None, metrics: str) -> None:
-        self._read = partial(_scraped, metrics) if metrics else partial(_resident, pid) if pid is not None else None
+        self._read = partial(_scraped, metrics) if metrics else partial(resident_of, pid) if pid is not None else None
         self._samples: list[tuple[float, int]] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._ask, daemon=True)
@@ -55,12 +55,13 @@ class MemoryWatch:
 
 
 def memory_report(samples: Sequence[tuple[float, int]]) -> dict[str, Any]:
-    """Of (seconds, bytes), one at least: medians of the first, middle and last tenth, the most, and the slope of a
-    straight line through the second half, in bytes a second, as what is filled once is full by then."""
+    """Of (seconds, bytes), one at least: medians of the first, second ("warm"), middle and last tenth, the most, and
+    the slope of a straight line through the second half, in bytes a second, as what is filled once is full by then."""
     held = [held_bytes for _, held_bytes in samples]
     tenth = max(1, len(held) // 10)
     middle = (len(held) - tenth) // 2
-    parts = {"start": held[:tenth], "middle": held[middle : middle + tenth], "end": held[-tenth:]}
+    warm = held[tenth : 2 * tenth] or held
+    parts = {"start": held[:tenth], "warm": warm, "middle": held[middle : middle + tenth], "end": held[-tenth:]}
     found: dict[str, Any] = {f"{name}_bytes": int(median(part)) for name, part in parts.items()}
     return found | {"most_bytes": max(held), "slope_bytes_a_second": _slope(samples[len(samples) // 2 :])}
 
@@ -81,8 +82,8 @@ def _slope(samples: Sequence[tuple[float, int]]) -> float | None:
     return round(float(np.polyfit(times_s - times_s[0], held, 1)[0]), 1)
 
 
-def _resident(pid: int) -> int:
-    """Of the process and, where it is a supervisor, its workers; what they share counts for each."""
+def resident_of(pid: int) -> int:
+    """Bytes of the process and, where it is a supervisor, its workers; what they share counts for each."""
     process = psutil.Process(pid)
     return sum(int(each.memory_info().rss) for each in (process, *process.children()))
 

@@ -11,7 +11,6 @@ what they receive is handed to the event loop, so that any loop on any thread wi
 """
 
 import asyncio
-import threading
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
@@ -23,6 +22,7 @@ from serve import keepalive, wire
 from serve.answer import Answer, Options
 from serve.client_stream import ClientStream
 from serve.connection import Captured, Connection, Image, encoded, now_us
+from serve.daemon_thread import on_daemon_thread
 from serve.exchange import Frame, StreamOptions
 from serve.outbox import Received
 
@@ -85,7 +85,7 @@ class AsyncClient:
 
     async def _wait_until_ready(self) -> None:
         if not self._connection.ready:
-            await _on_thread(self._connection.wait_until_ready)
+            await on_daemon_thread(self._connection.wait_until_ready, "ready")
 
     async def close(self) -> None:
         """End all calls and the connection."""
@@ -133,21 +133,3 @@ async def _draw(frames: AsyncIterable[Image | Captured], running: ClientStream, 
     except Exception as raised:  # raised where the user waits
         error = raised
     running.close_source(error)
-
-
-async def _on_thread(call: Callable[[], None]) -> None:
-    """Await a blocking call that nothing can cancel, but that no program waits for at its end, unlike a pool's."""
-    told, results = _Told(), list[BaseException | None]()
-
-    def run() -> None:
-        try:
-            call()
-            results.append(None)
-        except BaseException as error:  # raised where it is awaited
-            results.append(error)
-        told.tell()
-
-    threading.Thread(target=run, name="ready", daemon=True).start()
-    await told.until(lambda: bool(results))
-    if results[0] is not None:
-        raise results[0]

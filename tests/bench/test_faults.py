@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from bench.cli import main
+from bench.faults import FaultBench
 from bench.hostile import bombs
+from serve.frame import EncodedFrame
 from tests.serve.tiny_model import write_tiny_model
 
 SHORT = ["--size", "128x64", "--frame-count", "3"]
@@ -86,6 +88,27 @@ def test_hostile_input_and_a_failing_engine_are_accounted_for_frame_by_frame(
         assert fault["came"] in row
 
 
+def test_neighbours_are_told_by_what_became_of_their_frames_and_the_clients_by_their_number(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {
+        "quiet_ms": {"p99": 10.0},
+        "fault_ms": {"p99": 12.0},
+        "p99_ratio": 1.2,
+        "frames": {"quiet": {"answered": 75}, "fault": {"answered": 70, "dropped": 2, "unanswered": 3}},
+        "clients": {"came": 498, "refused": 2},
+        "turns": 2,
+        "errors": ["the server stopped"],
+    }
+    monkeypatch.setattr("bench.faults.others_p99", lambda *_: found)
+    came = FaultBench(tiny_folder, [EncodedFrame(b"x")], 0.01).run("vanishing")["came"]
+    assert came == (
+        "a neighbour's answers: p99 10.0 ms without, 12.0 with; 0 and 2 of its frames dropped, 0 and 3 of its frames "
+        "unanswered; 498 such clients came in 2 turns, 2 were refused; streams that ended early: 1, the first as the "
+        "server stopped"
+    )
+
+
 @pytest.mark.slow
 def test_slow_faults_are_told_in_words_and_figures(tiny_folder: Path, tmp_path: Path) -> None:
     names = ["stalled-readers", "slow-senders", "vanishing", "idle-streams", "throttled", "kill", "swaps", "holds"]
@@ -95,6 +118,7 @@ def test_slow_faults_are_told_in_words_and_figures(tiny_folder: Path, tmp_path: 
         fault = run["faults"][name]
         assert fault["quiet_ms"]["count"] > 0
         assert fault["fault_ms"]["count"] > 0
+        assert f"; {fault['clients']['came']} such clients came in {fault['turns']} turns" in fault["came"]
     kill = run["faults"]["kill"]
     assert kill["killed"] == kill["replaced"] >= 1
     swaps = run["faults"]["swaps"]

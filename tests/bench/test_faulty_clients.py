@@ -58,23 +58,41 @@ def test_others_are_answered_and_nothing_is_left(
     with Client(busy.address) as client:
         client.segment(FRAME)
         idle = tasks(busy)
-        with fault(busy.address, FRAME):
+        with fault(busy.address, FRAME) as clients:
             eventually(lambda: (open_streams(busy) or 0) >= streams)
             for _ in range(3):
                 received = list(client.stream([FRAME] * 8, in_flight=1, stream=StreamOptions(DropPolicy.EVERY)))
                 assert [each.reply.frame_id for each in received] == list(range(8))
                 assert all(isinstance(each.reply.outcome, Answer) for each in received)
                 time.sleep(0.3)
+        assert clients["came"] >= max(1, streams)
         eventually(lambda: open_streams(busy) == 0)
         eventually(lambda: tasks(busy) <= idle)
         client.segment(FRAME)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+def test_those_that_find_no_server_are_counted_as_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.faulty_clients._VANISH_WITHIN_S", 0.1)
+    with vanishing("127.0.0.1:9", FRAME, count=5) as clients:
+        eventually(lambda: clients.total() == 5)
+    assert clients == {"refused": 5}
+
+
+def test_all_that_are_asked_for_vanish_and_no_more(busy: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.faulty_clients._VANISH_WITHIN_S", 0.2)
+    with vanishing(busy.address, FRAME, count=20) as clients:
+        eventually(lambda: clients["came"] >= 20)
+        time.sleep(0.1)
+    assert clients == {"came": 20}
+
+
 def test_those_that_vanish_leave_no_memory_behind(busy: RunningServer) -> None:
     def come_and_go() -> None:
-        with vanishing(busy.address, FRAME, count=200):
+        with vanishing(busy.address, FRAME, count=200) as clients:
             time.sleep(2.2)
+        assert 0 < clients["came"] <= 200
+        assert not clients["refused"]
         eventually(lambda: open_streams(busy) == 0)
 
     come_and_go()
@@ -87,6 +105,8 @@ def test_what_neighbours_notice_is_told_in_ratios(busy: RunningServer) -> None:
     found = others_p99(busy.address, partial(idle_streams, count=5), FRAME, (20.0,), windows=1, window_s=0.5)
     assert found["quiet_ms"]["count"] == found["fault_ms"]["count"] == 10
     assert found["not_answered"] == {"quiet": 0, "fault": 0}
+    assert found["frames"] == {"quiet": {"answered": 10}, "fault": {"answered": 10}}
+    assert (found["clients"], found["turns"]) == ({"came": 5}, 1)
     assert found["errors"] == []
     ratio = found["fault_ms"]["p99"] / found["quiet_ms"]["p99"]
     assert found["p99_ratio"] == pytest.approx(ratio, abs=1e-3)

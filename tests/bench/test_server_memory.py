@@ -18,6 +18,7 @@ def test_one_reading_has_no_slope() -> None:
     report = memory_report([(1.0, 100)])
     assert report == {
         "start_bytes": 100,
+        "warm_bytes": 100,
         "middle_bytes": 100,
         "end_bytes": 100,
         "most_bytes": 100,
@@ -29,9 +30,10 @@ def test_what_fills_once_is_no_growth_and_what_grows_on_is() -> None:
     filled = [(float(second), min(1000, 100 * second)) for second in range(40)]
     report = memory_report(filled)
     assert (report["start_bytes"], report["end_bytes"], report["slope_bytes_a_second"]) == (150, 1000, 0)
+    assert report["warm_bytes"] == 550
     grown = memory_report([(float(second), 7 * second) for second in range(40)])
     assert grown["slope_bytes_a_second"] == pytest.approx(7)
-    assert grown["start_bytes"] < grown["middle_bytes"] < grown["end_bytes"] < grown["most_bytes"]
+    assert grown["start_bytes"] < grown["warm_bytes"] < grown["middle_bytes"] < grown["end_bytes"] < grown["most_bytes"]
 
 
 def test_a_block_is_watched_from_its_start_to_its_end() -> None:

@@ -133,7 +133,11 @@ def test_memory_under_a_load_says_how_it_grew_where_the_load_is_long() -> None:
     words = "Its memory under the load *load*: 100, 100, 100 MiB at the start, in the middle and at the end of "
     assert words + "2 frames, 100 at most." in page([run])
     run["loads"]["load"] |= {"frames": {"due": 5000}, "offered_fps": 40.0}
-    assert words + "5000 frames, 100 at most; over the second half +500.00 MiB a thousand frames." in page([run])
+    slope = words + "5000 frames, 100 at most; over the second half +500.00 MiB a thousand frames"
+    assert slope + "." in page([run])
+    for warm_mib, change in ((80, "+25.0"), (100, "+0.0"), (125, "-20.0")):
+        run["loads"]["load"]["server_memory"]["warm_bytes"] = warm_mib << 20
+        assert f"{slope}; at the end {change} % to after the first tenth." in page([run])
 
 
 def test_served_figures_say_what_was_dropped_and_how_old_answers_were() -> None:
