@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from functools import partial
 from typing import Any
 
-from bench.load import LoadPlan, run_load
+from bench.load import LoadPlan, close_all, run_load
 from bench.raw_stream import PREFACE, RawStream, connect, message_frame
 from bench.samples import summary
 from scene.errors import ServerError
@@ -144,7 +144,7 @@ def others_p99(
                     [client.stream for client in clients],
                     [frame],
                     LoadPlan(rates, window_s, seed=turn // 2),
-                    partial(_close, clients),
+                    partial(close_all, clients),
                 )
             came += played
             outcomes = [outcome for log in logs for outcome in log.all_outcomes()]
@@ -203,8 +203,3 @@ def _repeated(interval_s: float, act: Callable[[int], None]) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-def _close(clients: list[Client]) -> None:
-    for client in clients:
-        client.close()

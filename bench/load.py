@@ -70,6 +70,14 @@ class WallClock:
         time.sleep(max(0.0, due_s - time.perf_counter()))
 
 
+class Closable(Protocol):
+    """A client."""
+
+    def close(self) -> object:
+        """End all its calls."""
+        ...
+
+
 Exchange = Callable[[Iterable[EncodedFrame]], Generator[Received, None, None]]
 """Sends frames as they come and yields what became of each: ``Client.stream``."""
 
@@ -189,6 +197,12 @@ def run_load(
         cancel()
         _join(threads, clock, clock.now() + _PATIENCE_S)
     return logs, ending
+
+
+def close_all(clients: Iterable[Closable]) -> None:
+    """What ends every exchange of these clients."""
+    for client in clients:
+        client.close()
 
 
 def _join(threads: list[threading.Thread], clock: Clock, until_s: float) -> Ending:

@@ -14,7 +14,7 @@ from typing import Any
 from bench.bare import BARE_LOOPS, BareLoop, Loop
 from bench.fault_names import FaultName
 from bench.frames import load_frames
-from bench.load import ANY_IN_FLIGHT, Arrivals, Exchange, LoadPlan, load_report, run_load
+from bench.load import ANY_IN_FLIGHT, Arrivals, Exchange, LoadPlan, close_all, load_report, run_load
 from bench.machine import Watch
 from bench.report import document, emit, prepare_out, ratio_text
 from bench.samples import LEAST, paired_ratio
@@ -149,7 +149,7 @@ class Bench:
                 partial(client.stream, in_flight=ANY_IN_FLIGHT, reconnect=False) for client in clients
             ]
             with MemoryWatch(self._pid, arguments.metrics) as memory:
-                logs, ending = run_load(exchanges, self._frames, plan, partial(_close, clients))
+                logs, ending = run_load(exchanges, self._frames, plan, partial(close_all, clients))
         report = load_report(logs) | {"server_memory": memory.report()}
         self.found["loads"][name] = report
         print(load_line(name, report), flush=True)
@@ -349,8 +349,3 @@ def _answer_times(client: Client, frames: list[EncodedFrame], ends_s: float) -> 
     due = takewhile(lambda _: time.perf_counter() < ends_s, cycle(frames))
     replies = client.stream(due, None, _IN_FLIGHT, StreamOptions(DropPolicy.EVERY), reconnect=False)
     return [time.perf_counter() for received in replies if isinstance(received.reply.outcome, Answer)]
-
-
-def _close(clients: list[Client]) -> None:
-    for client in clients:
-        client.close()

@@ -20,7 +20,7 @@ import numpy as np
 import tritonclient.grpc as triton
 
 from bench.frames import stored_frames
-from bench.load import ANY_IN_FLIGHT, Exchange, LoadPlan, load_report, run_load
+from bench.load import ANY_IN_FLIGHT, Exchange, LoadPlan, close_all, load_report, run_load
 from bench.serving import served_fps
 from bench.triton_server import ANSWER, IMAGE
 from protos.streetmask.v1 import segmentation_pb2 as pb
@@ -174,7 +174,7 @@ class _Asked:
         """The report of frames that are due by the clock."""
         clients = self._connected(model, len(rates))
         exchanges: list[Exchange] = [partial(client.stream, in_flight=ANY_IN_FLIGHT) for client in clients]
-        logs, ending = run_load(exchanges, self._frames, LoadPlan(tuple(rates), seconds), partial(_close, clients))
+        logs, ending = run_load(exchanges, self._frames, LoadPlan(tuple(rates), seconds), partial(close_all, clients))
         if ending != "whole":
             self._clients.clear()
         return load_report(logs) | {"ending": ending}
@@ -229,11 +229,6 @@ def _ready(client: Any) -> bool:
         return bool(client.is_server_ready())
     except Exception:  # not yet listening
         return False
-
-
-def _close(clients: list[TritonClient]) -> None:
-    for client in clients:
-        client.close()
 
 
 if __name__ == "__main__":
