@@ -174,8 +174,7 @@ class FrameStream(Generic[In, Out]):
                 tasks.create_task(self._write())
                 tasks.create_task(self._deliver())
                 await self._work(tasks)
-                if self._ended_by is not None:
-                    reader.cancel()
+                reader.cancel()  # nothing would be done with what it reads
                 stopper.cancel()
                 self._in_work.put_nowait(None)
         except BaseExceptionGroup as group:
