@@ -51,7 +51,8 @@ def serve_parts(run: Document) -> list[str]:
 
 def _added(load: dict[str, Any]) -> list[str]:
     """What serving added to the model's own work, and how many times that work's time the age was."""
-    added, work_ms, age_ms = load["added_ms"], load["work_ms"].get("median"), load["age_ms"].get("p95")
+    added = load.get("added_ms", {})  # runs of before know neither
+    work_ms, age_ms = load.get("work_ms", {}).get("median"), load["age_ms"].get("p95")
     times = number(age_ms / work_ms) if work_ms and age_ms is not None else ""
     return [number(added.get("median")), number(added.get("p99")), times]
 
