@@ -26,8 +26,12 @@ test-slow: $(VENV)/installed
 test-gpu: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -m gpu
 
+# Minutes of waiting for processes, links and damaged frames, to which torch is nothing.
+WAITING = supervised reconnect throttled_link faults drain crew limits hostile_frames reloads
+
 test-serving: $(SERVING_VENV)/installed-tests  ## what serves must work where torch is not installed
-	$(call PYTEST,$(SERVING_VENV)) tests/scene tests/protos tests/serve tests/streetmask tests/test_no_torch.py tests/test_bundled_model.py
+	$(call PYTEST,$(SERVING_VENV)) tests/scene tests/protos tests/serve tests/streetmask tests/test_no_torch.py \
+		tests/test_bundled_model.py $(addprefix --ignore tests/serve/test_,$(addsuffix .py,$(WAITING)))
 
 BENCH = $(VENV)/bin/bench
 BENCH_MODEL = models/street-nano/1
