@@ -23,9 +23,6 @@ from serve.logs import Seldom
 
 LOG = logging.getLogger(__name__)
 
-_TOLD = Seldom()
-"""A client must not fill the disk, or hold the event loop at a full pipe, with what it does wrong."""
-
 OUTGOING = 16
 """Answers that may wait for the client to read them before work pauses."""
 
@@ -149,6 +146,7 @@ class FrameStream(Generic[In, Out]):
         self._clock = clock or SenderClock()
         self._finish = finish
         self._name = name
+        self._told = Seldom()  # a client must not fill the disk, or hold the event loop at a full pipe, by its mistakes
         self._waiting: Waiting[In] = Waiting(self._options, weigh)
         self._in_work: asyncio.Queue[tuple[Frame[In], asyncio.Task[Out | Failure]] | None] = asyncio.Queue()
         self._outgoing: asyncio.Queue[Reply[Out] | None] = asyncio.Queue()
@@ -250,12 +248,12 @@ class FrameStream(Generic[In, Out]):
 
     def _failed(self, frame: Frame[In]) -> Failure:
         """Called where the error is at hand."""
-        if (silenced := _TOLD("a frame failed")) is not None:
+        if (silenced := self._told("a frame failed")) is not None:
             LOG.exception("a frame failed%s", _more(silenced), extra=self._names(frame))
         return Failure(FailureCode.INTERNAL, "the server failed on this frame; its log says why")
 
     def _tell(self, sentence: str, error: Exception, frame: Frame[In]) -> None:
-        if (silenced := _TOLD(sentence)) is not None:
+        if (silenced := self._told(sentence)) is not None:
             LOG.info(sentence, error, _more(silenced), extra=self._names(frame))
 
     async def _deliver(self) -> None:

@@ -221,7 +221,8 @@ def test_who_asks_for_less_than_an_equal_share_gets_all_of_it(rates: list[float]
     service_s, seconds = 1 / 110, 5.0
     counts = asyncio.run(simulate(rates, service_s, seconds, [0] * len(rates)))
     share = 1 / service_s / len(rates)
-    outcome = Counter(count.dropped > 0 for rate, count in zip(rates, counts, strict=True) if rate < share * 0.9)
+    # One may be dropped before a stream's first turn: who joins stands behind all who wait.
+    outcome = Counter(count.dropped > 1 for rate, count in zip(rates, counts, strict=True) if rate < share * 0.9)
     assert outcome[True] == 0
 
 
