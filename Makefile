@@ -40,8 +40,8 @@ CPU_ENGINES = onnxruntime onnxruntime-int8 openvino openvino-bfloat16 openvino-i
 GPU_ENGINES = torch torch-float16 torch-compile torch-compile-float16 onnxruntime-cuda onnxruntime-cuda-float16 \
 	onnxruntime-tensorrt-float16 tensorrt tensorrt-float16 tensorrt-rtx tensorrt-rtx-float16
 BENCH_RUNS = $(wildcard $(addprefix runs/bench/,export.json engine.json jpeg.json published.json tail.json gpu-*.json \
-	accuracy.json decode.json serve.json serve-float32.json demo.json demo-long.json soak.json faults.json swaps.json \
-	triton.json track.json train.json))
+	accuracy.json decode.json serve.json serve-float32.json demo.json demo-long.json soak.json faults.json \
+	neighbours.json swaps.json triton.json track.json train.json))
 
 bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten minutes, no GPU
 	$(VENV)/bin/streetmask data synth $(dir $(BENCH_DATA)) --count 100 --seed 900
@@ -68,10 +68,12 @@ bench-long: $(VENV)/installed  ## every precision of four networks, and 10,000 f
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 30 --size 1280x720 --seconds 334 --out runs/bench/demo-long.json
 	$(MAKE) BENCHMARKS.md
 
-FAULTS = malformed messages bombs stalled-readers slow-senders vanishing idle-streams throttled engine kill holds
+FAULTS = malformed messages bombs throttled engine kill holds
+NEIGHBOURS = stalled-readers slow-senders vanishing idle-streams
 
 bench-faults: $(VENV)/installed  ## hostile input, misbehaving clients, dying workers, new models: a quarter of an hour
 	$(BENCH) serve --spawn $(BENCH_MODEL) --fault $(FAULTS) --out runs/bench/faults.json
+	$(BENCH) serve --spawn $(BENCH_MODEL) --fault $(NEIGHBOURS) --out runs/bench/neighbours.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --fault swaps --fault-share 0.1 --out runs/bench/swaps.json
 	$(MAKE) BENCHMARKS.md
 
