@@ -21,7 +21,7 @@ from bench.faulty_clients import FAULTS, others_p99
 from bench.hostile import bombs, malformed_frames
 from bench.hostile_messages import mutated_messages
 from bench.loop_holds import LIMIT_MS, measure_holds, scenarios
-from bench.server_memory import resident_of
+from bench.server_memory import Growth, resident_of
 from bench.swaps import SwapPlan, swap_under_load, write_versions
 from bench.throttled import throttled_report
 from bench.worker_kill import KillPlan, kill_worker_under_load
@@ -39,7 +39,6 @@ from streetmask.server_process import server_process
 _SEED = 1
 _IN_FLIGHT = 16
 _CALL_S = 30.0
-_MIB = 1 << 20
 _NEIGHBOUR_FPS = 25.0
 _EVERY = StreamOptions(policy=DropPolicy.EVERY)
 
@@ -78,18 +77,17 @@ def _outcomes_of(bench: FaultBench, frames: Sequence[EncodedFrame]) -> dict[str,
     with server_process(bench.model) as server, Client(server.address) as client:
         for frame in bench.frames * 4:
             client.segment(frame)
-        before = resident_of(server.pid)
+        grown, outcomes = Growth(lambda: resident_of(server.pid), len(frames)), Counter[str]()
         began_s = time.perf_counter()
-        outcomes = Counter(
-            _kind(each.reply.outcome) for each in client.stream(frames, None, _IN_FLIGHT, _EVERY, reconnect=False)
-        )
+        for each in client.stream(frames, None, _IN_FLIGHT, _EVERY, reconnect=False):
+            outcomes[_kind(each.reply.outcome)] += 1
+            grown.done()
         seconds = time.perf_counter() - began_s
-        grown = resident_of(server.pid) - before
         client.segment(bench.frames[0])
     told = sum(outcomes.values())
     came = f"{outcomes['error']} errors and {outcomes['answered']} answers by id, {len(frames) - told} untold, in "
-    came += f"{seconds:.0f} s; memory {grown / _MIB:+.1f} MiB; a sound frame was answered next"
-    return {"came": came, "outcomes": dict(outcomes), "sent": len(frames), "grown_bytes": grown}
+    came += f"{seconds:.0f} s; {grown.words()}; a sound frame was answered next"
+    return {"came": came, "outcomes": dict(outcomes), "sent": len(frames), "grown_bytes": grown.halves()}
 
 
 def _messages(bench: FaultBench) -> dict[str, Any]:
@@ -99,20 +97,20 @@ def _messages(bench: FaultBench) -> dict[str, Any]:
         stream: Any = channel.stream_stream(f"/{SERVICE}/SegmentStream", None, None)
         first = wire.configuration_request(wire.Configuration(Options(), StreamOptions(), 0)).SerializeToString()
         outcomes: Counter[str] = Counter()
-        before = resident_of(server.pid)
+        grown = Growth(lambda: resident_of(server.pid), count)
         for hostile in mutated_messages(_SEED, count):
             if hostile.message == pb.SegmentRequest.DESCRIPTOR.name:
                 call: Callable[[], Any] = partial(single, hostile.data, timeout=_CALL_S)
             else:
                 call = partial(_exhaust, stream, [first, hostile.data])
             outcomes[_status(call)] += 1
-        grown = resident_of(server.pid) - before
+            grown.done()
         with Client(server.address) as client:
             client.segment(bench.frames[0])
     told = ", ".join(f"{number} {status}" for status, number in outcomes.most_common())
-    came = f"{told}; memory {grown / _MIB:+.1f} MiB; a sound frame was answered next"
+    came = f"{told}; {grown.words()}; a sound frame was answered next"
     did = f"{count} mutated protobuf messages, seeded, each in a call of its own"
-    return {"did": did, "came": came, "outcomes": dict(outcomes), "sent": count, "grown_bytes": grown}
+    return {"did": did, "came": came, "outcomes": dict(outcomes), "sent": count, "grown_bytes": grown.halves()}
 
 
 def _exhaust(stream: Any, messages: list[bytes]) -> list[bytes]:

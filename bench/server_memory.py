@@ -3,10 +3,11 @@
 import threading
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from http.client import HTTPException
+from itertools import pairwise
 from statistics import median
 from typing import Any, Self
 
@@ -52,6 +53,31 @@ class MemoryWatch:
         with suppress(OSError, psutil.Error, ValueError, HTTPException):
             if self._read is not None and (held := self._read()) is not None:
                 self._samples.append((time.perf_counter(), held))
+
+
+class Growth:
+    """By how much a process grows over so many pieces of work, in each half of them: what a run fills once it fills in
+    the first, and what leaks grows on in the second."""
+
+    def __init__(self, read: Callable[[], int], count: int) -> None:
+        self._read = read
+        self._count = count
+        self._done = 0
+        self._held = [read()]
+
+    def done(self) -> None:
+        """One more is done."""
+        self._done += 1
+        if self._done in (max(1, self._count // 2), self._count):
+            self._held.append(self._read())
+
+    def halves(self) -> list[int]:
+        """Bytes that each half grew by; the second one is missing where there was but one piece."""
+        return [after - before for before, after in pairwise(self._held)]
+
+    def words(self) -> str:
+        """For the page."""
+        return "memory " + ", then ".join(f"{grown / (1 << 20):+.1f}" for grown in self.halves()) + " MiB by halves"
 
 
 def memory_report(samples: Sequence[tuple[float, int]]) -> dict[str, Any]:

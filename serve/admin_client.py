@@ -17,6 +17,8 @@ from protos.streetmask.v1 import admin_pb2 as pb
 from protos.streetmask.v1.admin_pb2_grpc import AdminServiceStub
 from scene.errors import ServerError
 from serve import admin_wire as wire
+from serve import keepalive
+from serve.connection import channel_options
 from serve.deployment import Deployment, ModelStatus
 
 TOKEN_VARIABLE = "STREETMASK_ADMIN_TOKEN"
@@ -33,7 +35,7 @@ class AdminClient:
         self._timeout_s = timeout_s
         token = token or os.environ.get(TOKEN_VARIABLE, "")
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        self._channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
+        self._channel = grpc.insecure_channel(address, channel_options(keepalive.INTERVAL_S))
         self._stub = AdminServiceStub(self._channel)
 
     def deploy(self, wanted: Deployment) -> ModelStatus:

@@ -43,6 +43,13 @@ STATUS_CODES: StatusCodes = {
 ADMIN_STATUS_CODES: StatusCodes = {**STATUS_CODES, ArtifactError: grpc.StatusCode.FAILED_PRECONDITION}
 """For those who deploy: they may know what is wrong with a model's folder, and where that is."""
 
+_REFUSALS = (
+    ((LimitError,), logging.WARNING, "a limit is reached"),
+    ((AccessError, UnknownCallerError), logging.WARNING, "a caller is refused"),
+    ((FrameError,), logging.INFO, "a call's picture cannot be used"),
+)
+"""What is said of whom is refused, and how loud."""
+
 _INTERNAL = "the server failed on this call; its log says why"
 
 
@@ -103,11 +110,11 @@ class ErrorsAsStatus:
         names = {"peer": peer} if peer else {}
         if code is grpc.StatusCode.INTERNAL:
             LOG.error("a call failed", exc_info=error, extra=names)
-        elif isinstance(error, LimitError) and (silenced := self._refusals("limit")) is not None:
-            more = f"; {silenced} more since the last such line" if silenced else ""
-            LOG.warning("a limit is reached: %s%s", error, more, extra=names)
-        elif isinstance(error, FrameError):
-            LOG.info("a call's picture cannot be used: %s", error, extra=names)
+            return
+        for kinds, level, words in _REFUSALS:
+            if isinstance(error, kinds) and (silenced := self._refusals(words)) is not None:
+                more = f"; {silenced} more since the last such line" if silenced else ""
+                LOG.log(level, "%s: %s%s", words, error, more, extra=names)
 
 
 def code_of(error: grpc.RpcError) -> grpc.StatusCode:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from bench.server_memory import MemoryWatch, memory_report, resident_bytes
+from bench.server_memory import Growth, MemoryWatch, memory_report, resident_bytes
 
 
 def test_a_server_that_cannot_be_asked_tells_nothing() -> None:
@@ -45,3 +45,16 @@ def test_a_block_is_watched_from_its_start_to_its_end() -> None:
     assert report is not None
     assert len(kept) > 0
     assert report["end_bytes"] - report["start_bytes"] > 32 << 20
+
+
+def test_what_is_filled_once_is_told_from_what_leaks() -> None:
+    held = iter([100 << 20, 130 << 20, 131 << 20])
+    growth = Growth(lambda: next(held), 5)
+    for _ in range(5):
+        growth.done()
+    assert growth.halves() == [30 << 20, 1 << 20]
+    assert growth.words() == "memory +30.0, then +1.0 MiB by halves"
+    held = iter([7, 9])
+    growth = Growth(lambda: next(held), 1)
+    growth.done()
+    assert growth.halves() == [2]

@@ -16,7 +16,9 @@ from serve.answer import Answer, Options
 from serve.client import Client
 from serve.deployment import Deployment
 from serve.exchange import DropPolicy, StreamOptions
+from serve.logs import Seldom
 from serve.server import ADMIN_SERVICE
+from serve.status import ErrorsAsStatus
 from tests.serve.conftest import RunningServer
 from tests.serve.repository_server import RepositoryServer, serving, settings, write_repository
 from tests.serve.tiny_model import street
@@ -173,13 +175,19 @@ def test_a_token_is_asked_for_on_every_call(root: Path, monkeypatch: pytest.Monk
 
 
 def test_callers_from_elsewhere_need_a_token(
-    admin_server: RepositoryServer, admin: AdminClient, monkeypatch: pytest.MonkeyPatch
+    admin_server: RepositoryServer,
+    admin: AdminClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("serve.admin.is_local", lambda peer: not peer.startswith("ipv4:127.0.0.1:"))
+    monkeypatch.setattr(ErrorsAsStatus, "_refusals", Seldom())
     with grpc.insecure_channel(admin_server.address) as channel, pytest.raises(grpc.RpcError) as caught:
         AdminServiceStub(channel).ListModels(pb.ListModelsRequest())
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert "start the server with an admin token to deploy from elsewhere" in str(caught.value.details())
+    (record,) = (record for record in caplog.records if record.message.startswith("a caller is refused: expected"))
+    assert vars(record)["peer"].startswith("ipv4:127.0.0.1:")
 
 
 @pytest.mark.parametrize(
