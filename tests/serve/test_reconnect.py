@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from serve.outbox import Received
 from serve.settings import ServerSettings
 from streetmask.server_process import RunningServer as ServerProcess
 from streetmask.server_process import server_process
+from tests.loopback import free_port
 from tests.serve.both_clients import Kind, received_by
 from tests.serve.conftest import GatedEngine, running
 from tests.serve.tiny_model import street
@@ -33,11 +33,6 @@ def process(model_folder: Path) -> Iterator[ServerProcess]:
     """A server in a process of its own: the asynchronous client wants gRPC's event loop for itself."""
     with server_process(model_folder) as server:
         yield server
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 class Camera:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import threading
 import urllib.request
@@ -22,6 +21,7 @@ from serve.client import Client, Received
 from serve.deployment import Deployment
 from serve.exchange import DropPolicy, StreamOptions
 from streetmask.server_process import server_process
+from tests.loopback import free_port
 from tests.serve.conftest import PATIENCE_S
 from tests.serve.test_server import eventually, serve_command
 from tests.serve.tiny_model import street, write_tiny_model
@@ -29,12 +29,6 @@ from tests.serve.tiny_model import street, write_tiny_model
 RED = street((0, (32, 16, 64, 48)))
 WORKERS = 2
 CREW = ["--workers", str(WORKERS), "--threads", "1", "--engine", "onnxruntime", "--drain-s", "5"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def captured(command: list[str]) -> "subprocess.CompletedProcess[str]":

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -111,10 +110,3 @@ def finish(*processes: BaseProcess) -> list[int | None]:
     for process in processes:
         process.kill()
     return codes
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

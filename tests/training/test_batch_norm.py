@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from model.yolact import Yolact
+from tests.loopback import free_port
 from tests.model.tiny_network import TINY, seeded_network
-from tests.training.processes import finish, free_port, start
+from tests.training.processes import finish, start
 from training.batch_norm import SharedBatchNorm2d, has_statistics, learns_statistics, share_statistics, to_training
 from training.distributed import ALONE, Ranks, joined_ranks
 from training.recipes import Recipe

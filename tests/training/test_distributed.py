@@ -12,12 +12,12 @@ from torch import nn
 
 from model.yolact import Yolact
 from scene.errors import ConfigurationError
+from tests.loopback import free_port
 from tests.model.tiny_network import TINY, seeded_network
 from tests.training.processes import (
     PATIENCE_S,
     RECIPE,
     finish,
-    free_port,
     start,
     street,
     train,
