@@ -13,7 +13,7 @@ from scene.errors import ArtifactError, FrameError, UnknownModelError
 from scene.image import RgbImage, as_rgb, decode_image, network_input
 from scene.instances import Detections, Instance, instances_on_frame
 from serve.answer import Answer, FoundInstance, MaskRegion, Options, StageClock
-from serve.engines import Engine, EngineName, Outputs, Way, open_engine, ways
+from serve.engines import ON_CPU, Engine, EngineName, Outputs, Way, named, open_engine, ways
 from serve.engines.contract import first_line
 from serve.golden import check_answer
 
@@ -36,6 +36,11 @@ class Model:
         self.runs_on = runs_on
         self.golden_ms = 0.0
         self._thresholds = np.array(artifact.thresholds, np.float32)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the network runs where frames are decoded."""
+        return named(self.runs_on)[0] in ON_CPU
 
     @property
     def engine(self) -> Engine:

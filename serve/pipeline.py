@@ -44,7 +44,7 @@ class Pipeline:
         self.model = model
         self._max_pixels = settings.max_pixels
         self._max_instances = settings.max_instances
-        self._ahead = settings.decode_ahead
+        self._ahead = _ahead(model, settings)
         self._reduced = settings.reduced_decoding
         lanes = [partial(_run, engine) for engine in model.engines]
         self._batcher: Batcher[Wanted, Outputs] = Batcher(lanes, settings.max_batch, settings.batch_delay_ms / 1000)
@@ -138,6 +138,13 @@ class Admitted:
         leave, self._pipeline, self._leave = self._leave, None, None
         if leave is not None:
             leave()
+
+
+def _ahead(model: Model, settings: ServerSettings) -> bool:
+    """A lane that has a CPU to itself loses nothing by decoding first, as nothing else of it is idle meanwhile."""
+    if settings.decode_ahead == "auto":
+        return len(model.engines) == 1 or not model.on_cpu
+    return settings.decode_ahead == "always"
 
 
 def _cancelled() -> bool:

@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import dataclass, field
+from typing import Literal
 
 from scene.artifact import Precision
 from scene.errors import require
@@ -12,6 +13,8 @@ from serve.logs import LogFormat, LogLevel
 
 MESSAGE_SLACK_BYTES = 1 << 20
 _PIXELS_8K = 7680 * 4320
+
+DecodeAhead = Literal["auto", "always", "never"]
 
 
 def usable_cpus() -> int:
@@ -52,9 +55,9 @@ class ServerSettings:
     """How long a frame may wait for others to fill a batch while another lane is busy; an idle engine never waits."""
     decode_threads: int = 2
     """Threads that decode frames."""
-    decode_ahead: bool = True
-    """Decode a frame while the network is busy with others; without it answers are younger and fewer on a CPU that the
-    network has to itself."""
+    decode_ahead: DecodeAhead = "auto"
+    """Whether a frame is decoded while the network is busy with others: answers are younger without it, and fewer where
+    that leaves something idle. By itself it is, but where several lanes share a CPU."""
     reduced_decoding: bool = True
     """Decode a JPEG that is far larger than the network's input at a half, quarter or eighth of its size."""
     mask_threads: int = 2

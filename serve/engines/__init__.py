@@ -13,6 +13,9 @@ from scene.errors import ArtifactError, ConfigurationError
 
 EngineName = Literal["onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "openvino", "tensorrt", "tensorrt-rtx"]
 
+ON_CPU: frozenset[EngineName] = frozenset({"onnxruntime", "openvino"})
+"""The engines that run on the CPU; the others need a GPU."""
+
 
 class Outputs(NamedTuple):
     """The graph's six outputs for B frames and K rows; rows from ``num`` on are zero.

@@ -16,7 +16,7 @@ from serve.answer import Answer, Options, StageClock
 from serve.frame import EncodedFrame
 from serve.model import Model
 from serve.pipeline import Admitted, Pipeline
-from serve.settings import ServerSettings
+from serve.settings import DecodeAhead, ServerSettings
 from serve.turns import Member, Turn
 from tests.serve.conftest import PATIENCE_S, GatedEngine
 from tests.serve.tiny_model import street
@@ -144,9 +144,19 @@ async def test_a_turn_is_used_once_and_given_back_once(pipeline: Pipeline) -> No
     assert left == [1]
 
 
-@pytest.mark.parametrize(("ahead", "expected"), [(True, 2), (False, 1)])
+@pytest.mark.parametrize(
+    ("ahead", "runs_on", "lanes", "expected"),
+    [
+        ("always", "onnxruntime in float32", 1, 2),
+        ("never", "onnxruntime in float32", 1, 1),
+        ("auto", "onnxruntime in float32", 1, 2),
+        ("auto", "openvino in int8", 2, 2),
+        ("auto", "tensorrt in float16", 2, 3),
+        ("always", "openvino in int8", 2, 3),
+    ],
+)
 async def test_a_frame_is_decoded_while_the_network_is_busy_where_that_is_wanted(
-    tiny: Model, gated: GatedEngine, ahead: bool, expected: int
+    tiny: Model, gated: GatedEngine, ahead: DecodeAhead, runs_on: str, lanes: int, expected: int
 ) -> None:
     read = 0
 
@@ -156,15 +166,18 @@ async def test_a_frame_is_decoded_while_the_network_is_busy_where_that_is_wanted
             read += 1
             return super().prepare(image, clock)
 
-    pipeline = Pipeline(Spy(tiny.artifact, gated), ServerSettings(decode_ahead=ahead))
+    model = Spy(tiny.artifact, gated, runs_on)
+    model.engines *= lanes
+    pipeline = Pipeline(model, ServerSettings(decode_ahead=ahead))
     gated.open()
     await answer(pipeline, EncodedFrame.raw(RED))  # now it is known what a run takes
     await asyncio.to_thread(gated.wait_entered)
-    frames = [asyncio.create_task(answer(pipeline, EncodedFrame.raw(RED))) for _ in range(2)]
-    await asyncio.to_thread(gated.wait_entered)
-    await asyncio.sleep(0.2)  # many times what the first run took: the second frame had its turn, if it gets one
+    frames = [asyncio.create_task(answer(pipeline, EncodedFrame.raw(RED))) for _ in range(lanes + 1)]
+    for _ in range(lanes):
+        await asyncio.to_thread(gated.wait_entered)
+    await asyncio.sleep(0.2)  # many times what the first run took: the last frame had its turn, if it gets one
     assert read - 1 == expected
-    gated.open(2)
+    gated.open(lanes + 1)
     await asyncio.gather(*frames)
     pipeline.close()
 
