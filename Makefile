@@ -121,7 +121,7 @@ protos: $(VENV)/installed  ## write the generated protobuf code anew
 
 lock:  ## write requirements.lock anew, from the newest versions that the ranges allow
 	$(PYTHON) -m venv --clear .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check -e '.[serve,tracking,client,openvino,tensorrt-rtx,train,export,bench,dev]'
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check -e '.[serve,tracking,client,openvino,tensorrt-rtx,train,export,study,bench,dev]'
 	head -2 requirements.lock > requirements.lock.new
 	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu//' >> requirements.lock.new
 	mv requirements.lock.new requirements.lock
@@ -136,7 +136,7 @@ clean:
 	@$(PYTHON) -m venv $(@D) && touch $@
 
 $(VENV)/installed: pyproject.toml requirements.lock | $(VENV)/python-is-new-enough
-	$(VENV)/bin/python $(PIP_INSTALL) -e '.[serve,tracking,client,openvino,tensorrt-rtx,train,export,bench,dev]'
+	$(VENV)/bin/python $(PIP_INSTALL) -e '.[serve,tracking,client,openvino,tensorrt-rtx,train,export,study,bench,dev]'
 	@touch $@
 
 $(SERVING_VENV)/installed: pyproject.toml requirements.lock | $(SERVING_VENV)/python-is-new-enough
