@@ -32,6 +32,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ),
     ("train", "recipes"): Command("List the recipes of training.", "training.command:recipes", "train"),
     ("train",): Command("Train or fine-tune a network.", "training.command:train", "train"),
+    ("study",): Command(
+        "Train recipes x seeds and compare them in a table.", "training.study_command:study", "train,study"
+    ),
     ("evaluate",): Command(
         "Measure a checkpoint, a model or a server on labelled pictures.",
         "streetmask.commands.evaluate:evaluate",

@@ -1,9 +1,9 @@
 """``streetmask train``: a recipe on the user's data, from nothing or from a checkpoint, resumable at any time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
@@ -15,7 +15,8 @@ from training.checkpoint import training_history, unknown_data
 from training.class_losses import ClassLossKind
 from training.data.dataset import InstanceDataset, describe
 from training.data.location import open_dataset
-from training.distributed import Ranks, joined_ranks
+from training.data.mixing import SourceRule
+from training.distributed import ALONE, Ranks, joined_ranks
 from training.evaluate import Evaluation
 from training.feed import AugmentedPictures
 from training.freezing import freeze, freezing_in_words
@@ -59,6 +60,12 @@ class TrainArguments:
     """Learning rate instead of the recipe's."""
     class_loss: ClassLossKind | None = None
     """What teaches the classes, instead of the recipe's."""
+    alpha: float | None = None
+    """Weight of an object's terms in a focal loss, 0 to 1, instead of the recipe's; the background's is the rest."""
+    gamma: float | None = None
+    """How far a focal loss turns down what is easy, instead of the recipe's; 0 for not at all."""
+    source_pictures: int | None = None
+    """Pictures of --source that join, instead of the recipe's count."""
     jitter: bool = False
     """Large-scale jitter, from a tenth to twice the size, instead of expanding and cropping."""
     precision: Literal["bfloat16", "float16", "float32"] | None = None
@@ -102,11 +109,34 @@ def recipes(_arguments: RecipesArguments) -> None:
 def train(arguments: TrainArguments) -> None:
     """Run the training that the arguments describe, printing what it starts with and each evaluation; one of several
     processes that torchrun starts."""
+    _require_steps(arguments)
     with joined_ranks(arguments.device) as ranks:
-        _train(arguments, ranks, print if ranks.leads else _say_nothing)
+        say = print if ranks.leads else _say_nothing
+        training = prepare(arguments, ranks)
+        trainer = training.trainer
+        for line in (*_told(arguments.recipe, trainer.recipe, training.start), *_decided(arguments, trainer)):
+            say(line)
+        for evaluation in training.run():
+            say(summary(trainer.step, evaluation))
+        say(f"{arguments.out / LAST} stands at step {trainer.step} of {trainer.recipe.steps}")
 
 
-def _train(arguments: TrainArguments, ranks: Ranks, say: Callable[[str], None]) -> None:
+@dataclass(frozen=True)
+class Training:
+    """What the arguments come to, before the first step."""
+
+    trainer: Trainer
+    pictures: AugmentedPictures
+    held_out: InstanceDataset | None
+    start: Start
+
+    def run(self) -> Iterator[Evaluation]:
+        """Train, or go on; yields each evaluation as it is made."""
+        return self.trainer.run(self.pictures, self.held_out)
+
+
+def prepare(arguments: TrainArguments, ranks: Ranks = ALONE) -> Training:
+    """Read the data and the weights; raises ``ConfigurationError`` and ``DataError`` for what cannot be trained."""
     recipe = _recipe(arguments)
     _require_data(arguments, recipe)
     if arguments.threads:
@@ -132,12 +162,7 @@ def _train(arguments: TrainArguments, ranks: Ranks, say: Callable[[str], None]) 
         evaluate_every=arguments.evaluate_every,
     )
     trainer = Trainer(start.network, recipe, settings, ranks)
-    for line in (*_told(arguments.recipe, recipe, start), *_decided(arguments, trainer)):
-        say(line)
-    pictures = AugmentedPictures(targets, source, recipe, size_hw, arguments.seed)
-    for evaluation in trainer.run(pictures, held_out):
-        say(summary(trainer.step, evaluation))
-    say(f"{arguments.out / LAST} stands at step {trainer.step} of {recipe.steps}")
+    return Training(trainer, AugmentedPictures(targets, source, recipe, size_hw, arguments.seed), held_out, start)
 
 
 def _begun(arguments: TrainArguments, recipe: Recipe, file: WeightFile | None) -> Start:
@@ -202,7 +227,6 @@ def summary(step: int, evaluation: Evaluation) -> str:
 def _recipe(arguments: TrainArguments) -> Recipe:
     require("recipe", arguments.recipe in RECIPES, "a name that `streetmask train recipes` lists", arguments.recipe)
     recipe = RECIPES[arguments.recipe]
-    _require_steps(arguments, recipe)
     names = ("batch", "steps", "learning_rate", "accumulate", "ema_decay", "precision", "batch_norm")
     changes = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     for name in names[:4]:
@@ -211,18 +235,40 @@ def _recipe(arguments: TrainArguments) -> Recipe:
     for name in ("seed", "workers", "threads", "checkpoint_every", "evaluate_every"):
         require(name, getattr(arguments, name) >= 0, "0 or more", getattr(arguments, name))
     require("ema_decay", 0 <= changes.get("ema_decay", 0) < 1, "a number from 0 to below 1", arguments.ema_decay)
-    if arguments.class_loss is not None:
-        classes = replace(recipe.losses.classes, kind=arguments.class_loss)
-        changes["losses"] = replace(recipe.losses, classes=classes)
+    changes |= _taught(arguments, recipe)
     if arguments.jitter:
         changes["augmentation"] = replace(recipe.augmentation, jitter=LARGE_SCALE_JITTER)
     changed = replace(recipe.for_batch(changes.pop("batch", recipe.batch)), **changes)
-    require("batch", changed.steps > 0, f"one with which the recipe's {recipe.steps} steps leave any", changed.batch)
+    require(
+        "batch",
+        changed.steps > 0 or not recipe.steps,
+        f"one with which the recipe's {recipe.steps} steps leave any",
+        changed.batch,
+    )
     return changed
 
 
-def _require_steps(arguments: TrainArguments, recipe: Recipe) -> None:
-    if not recipe.steps:
+def _taught(arguments: TrainArguments, recipe: Recipe) -> dict[str, Any]:
+    """What of the recipe's loss and mixing is changed."""
+    changes: dict[str, Any] = {}
+    figures: dict[str, Any] = {"kind": arguments.class_loss, "alpha": arguments.alpha, "gamma": arguments.gamma}
+    asked = {name: value for name, value in figures.items() if value is not None}
+    if asked:
+        classes = replace(recipe.losses.classes, **asked)
+        focal = classes.is_focal or not asked.keys() & {"alpha", "gamma"}
+        require("class_loss", focal, "a focal loss, as alpha and gamma are given", classes.kind)
+        require("alpha", 0 <= classes.alpha <= 1, "0 to 1", classes.alpha)
+        require("gamma", classes.gamma >= 0, "0 or more", classes.gamma)
+        changes["losses"] = replace(recipe.losses, classes=classes)
+    if (count := arguments.source_pictures) is not None:
+        require("source_pictures", count >= 1, "1 or more", count)
+        require("source_pictures", recipe.mixing is not None, "a recipe that mixes pictures in", arguments.recipe)
+        changes["mixing"] = replace(recipe.mixing or SourceRule(), count=count)
+    return changes
+
+
+def _require_steps(arguments: TrainArguments) -> None:
+    if arguments.recipe in RECIPES and not RECIPES[arguments.recipe].steps:
         weights, data = arguments.start or "WEIGHTS", arguments.held_out or next(iter(arguments.target), "DATA")
         raise ConfigurationError(
             "recipe",

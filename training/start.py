@@ -90,12 +90,12 @@ def _new(network: Yolact, file: WeightFile | None, report: Report) -> set[str]:
     names = {name for name, _ in network.named_parameters()}
     if file is None:
         return names
-    if _only_built(file):
+    if is_only_built(file):
         return {name for name in names if not name.startswith("backbone.")}
     return names & {name for name, _ in report.initialised}
 
 
-def _only_built(file: WeightFile) -> bool:
+def is_only_built(file: WeightFile) -> bool:
     """By ``streetmask weights convert``, from a backbone: no step has been trained."""
     return file.progress.get("step") == 0
 
@@ -107,7 +107,7 @@ def _require_start(recipe: Recipe, file: WeightFile | None) -> None:
         return
     if file is None:
         raise ConfigurationError("start", f"this recipe begins with {wanted[recipe.start]}: name its file with --start")
-    is_backbone = backbone_kind(file.state) is not None or _only_built(file)
+    is_backbone = backbone_kind(file.state) is not None or is_only_built(file)
     if is_backbone != (recipe.start == "imagenet"):
         held = "a backbone" if is_backbone else "a whole network that has been trained"
         raise ConfigurationError(

@@ -1,0 +1,87 @@
+"""Which differences between a study's rows exceed what chance does, and whether they stand in the published order."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from scipy.stats import studentized_range
+
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``better`` exceeds ``worse`` by so much, with an interval that holds for all pairs of the study together."""
+
+    better: str
+    worse: str
+    by: float
+    low: float
+    high: float
+
+    @property
+    def exceeds_noise(self) -> bool:
+        """Whether the interval lies above zero."""
+        return self.low > 0
+
+
+def spread(values: Mapping[str, Sequence[float]]) -> float | None:
+    """The standard deviation between runs of one row that differ in their seed alone, of all rows together; None where
+    no row has two."""
+    squares = [float(np.sum((np.array(row) - np.mean(row)) ** 2)) for row in values.values()]
+    freedom = _freedom(values)
+    return math.sqrt(sum(squares) / freedom) if freedom else None
+
+
+def differences(values: Mapping[str, Sequence[float]], certain: Sequence[str] = ()) -> list[Difference]:
+    """Every two rows' difference, the largest first, with Tukey's and Kramer's simultaneous interval of 95 %.
+
+    ``values`` has a figure a seed for each row, one at least; the spread is taken to be the same for all rows (pooled
+    over them). A row of ``certain`` is no sample, as nothing in it is left to chance. Without a row of two seeds
+    nothing is known of chance, and no interval is finite.
+    """
+    sampled = {name: row for name, row in values.items() if name not in certain}
+    deviation, freedom = spread(sampled), _freedom(sampled)
+    reach = math.inf
+    if deviation is not None:
+        reach = deviation * float(studentized_range.ppf(_CONFIDENCE, len(values), freedom)) / math.sqrt(2)
+    found = [_difference(one, other, values, certain, reach) for one, other in combinations(values, 2)]
+    return sorted(found, key=lambda each: -each.by)
+
+
+def _difference(
+    one: str, other: str, values: Mapping[str, Sequence[float]], certain: Sequence[str], reach: float
+) -> Difference:
+    worse, better = sorted((one, other), key=lambda name: float(np.mean(values[name])))
+    by = float(np.mean(values[better]) - np.mean(values[worse]))
+    half = reach * math.sqrt(sum(0.0 if name in certain else 1 / len(values[name]) for name in (one, other)))
+    return Difference(better, worse, by, by - half, by + half)
+
+
+def _freedom(values: Mapping[str, Sequence[float]]) -> int:
+    return sum(len(row) - 1 for row in values.values())
+
+
+@dataclass(frozen=True)
+class Order:
+    """Of the pairs of rows with a published figure: those in which ours differ by more than chance in the published
+    direction, and against it, and how many differ by no more."""
+
+    agreeing: tuple[Difference, ...]
+    opposed: tuple[Difference, ...]
+    undecided: int
+
+
+def order(found: Sequence[Difference], published: Mapping[str, float]) -> Order:
+    """Hold differences against published figures by row; rows without one, and pairs of equal ones, are passed over."""
+    known = [
+        each
+        for each in found
+        if {each.better, each.worse} <= published.keys() and published[each.better] != published[each.worse]
+    ]
+    decided = [each for each in known if each.exceeds_noise]
+    agreeing = tuple(each for each in decided if published[each.better] > published[each.worse])
+    opposed = tuple(each for each in decided if published[each.better] < published[each.worse])
+    return Order(agreeing, opposed, len(known) - len(decided))

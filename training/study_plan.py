@@ -1,0 +1,134 @@
+"""What a study compares: rows, each a recipe with changes, every one trained with every seed."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from scene.errors import ConfigurationError, DataError, require
+from training.class_losses import ClassLossKind
+from training.command import TrainArguments
+from training.recipes import RECIPES, STUDY, Recipe
+
+_OF_STEPS = ("steps", "batch", "learning_rate", "accumulate", "precision")
+"""What says nothing of a recipe that trains nothing."""
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A recipe and what of it is changed, by the names of ``streetmask train``'s flags.
+
+    ``start`` names the weights, of those that the study is given by name; without it they are chosen by the kind that
+    the recipe begins with, and with "nothing" there are none.
+    """
+
+    recipe: str
+    start: str = ""
+    preset: str | None = None
+    classes: tuple[str, ...] = ()
+    size: str | None = None
+    reinitialise_classes: bool = False
+    steps: int | None = None
+    batch: int | None = None
+    learning_rate: float | None = None
+    class_loss: ClassLossKind | None = None
+    alpha: float | None = None
+    gamma: float | None = None
+    source_pictures: int | None = None
+    jitter: bool = False
+    precision: Literal["bfloat16", "float16", "float32"] | None = None
+    accumulate: int | None = None
+    ema_decay: float | None = None
+    batch_norm: Literal["rule", "stored", "learned"] | None = None
+
+    @property
+    def of_recipe(self) -> Recipe:
+        """The recipe as it stands in the list, unchanged."""
+        return RECIPES[self.recipe]
+
+    def arguments(self, base: TrainArguments) -> TrainArguments:
+        """Those of a training of this row; data, folder and machine are of ``base``."""
+        options = {name: value for name, value in msgspec.to_builtins(self).items() if name != "start"}
+        if "classes" in options:
+            options["classes"] = tuple(options["classes"])
+        source = base.source if self.of_recipe.takes_source else None
+        return replace(base, source=source, **options)
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows by name, trained with each of the seeds; ``all`` holds what is changed in every row that does not say
+    otherwise."""
+
+    rows: Mapping[str, Row]
+    seeds: tuple[int, ...] = (1, 2)
+    all: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+    def resolved(self, changes: Mapping[str, Any], seeds: tuple[int, ...] = ()) -> "Plan":
+        """The plan with ``all`` and these ``changes`` in its rows, and other seeds if there are any.
+
+        Raises ``ConfigurationError`` for what is no row, recipe or value.
+        """
+        require("rows", bool(self.rows), "at least one row", "none")
+        seeds = seeds or self.seeds
+        require("seeds", bool(seeds) and len({*seeds}) == len(seeds) and min(seeds) >= 0, "numbers from 0, each once",
+                list(seeds))  # fmt: skip
+        rows = {}
+        for name, row in self.rows.items():
+            require("rows", bool(name) and not set(name) & set("/\\:\n") and name.strip(". ") == name,
+                    "names that a folder can have", name)  # fmt: skip
+            known = ", ".join(RECIPES)
+            require("recipe", row.recipe in RECIPES, f"for row {name} one of {known}", row.recipe)
+            trains = bool(row.of_recipe.steps)
+            changed = {**self.all, **msgspec.to_builtins(row), **changes}
+            kept = {field: value for field, value in changed.items() if trains or field not in _OF_STEPS}
+            rows[name] = _converted(kept, f"row {name}")
+        return Plan(rows, seeds)
+
+
+def _converted(fields: Mapping[str, Any], where: str) -> Row:
+    try:
+        return msgspec.convert(fields, Row)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError("plan", f"{where}: {error}") from error
+
+
+def read_plan(path: Path) -> Plan:
+    """A plan from a TOML file: a table ``rows.NAME`` a row with its ``recipe``, and ``seeds`` and ``all``.
+
+    Raises ``DataError`` where the file is missing or no TOML, ``ConfigurationError`` for names and values that no plan
+    has.
+    """
+    if not path.is_file():
+        raise DataError(f"expected a plan at {path}, found none: name one of {', '.join(PLANS)}, or a TOML file")
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Plan)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError("plan", f"{path}: {error}") from error
+    except msgspec.DecodeError as error:
+        raise DataError(f"{path} is no TOML: {error}") from error
+
+
+def of_recipes(names: tuple[str, ...]) -> Plan:
+    """A row a recipe, by its name."""
+    require("recipes", len({*names}) == len(names), "every name once", list(names))
+    return Plan({name: Row(name) for name in names})
+
+
+STAND_IN = Plan(
+    {
+        "scratch": Row("nano", start="nothing", learning_rate=1.5e-3),
+        "class mapping": Row("yolact-untrained"),
+        "head": Row("plus-head"),
+        "all but backbone": Row("plus-no-backbone"),
+        "everything": Row("plus-full"),
+        "half anchors": Row("plus-full-half"),
+        "focal": Row("plus-full-focal"),
+        "more pictures": Row("plus-full-coco1000"),
+        "most pictures": Row("plus-full-coco5000"),
+        "pasted": Row("plus-full-paste"),
+    }
+)
+
+PLANS: dict[str, Plan] = {"published": of_recipes(tuple(STUDY)), "stand-in": STAND_IN}
+"""By name: the reference study's tables, and their like for the generated pair (docs/study.md)."""
