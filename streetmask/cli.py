@@ -40,6 +40,11 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "streetmask.commands.evaluate:evaluate",
         "serve,client,train,export",
     ),
+    ("analyse", "focal"): Command(
+        "Show what a focal loss would make a trained network look at.",
+        "streetmask.commands.analyse:analyse_focal",
+        "train,study",
+    ),
     ("export", "triton"): Command(
         "Add a model folder to a model repository of Triton.", "export.triton_command:export_triton", "train,export"
     ),
