@@ -40,13 +40,15 @@ class StudyArguments:
     """Weights to start from, each recipe with those of its kind (YOLACT, YOLACT++, an ImageNet backbone), or NAME=PATH
     for rows of a plan that say so."""
     plan: str | None = None
-    """Rows and seeds: published, stand-in, or a TOML file."""
+    """Rows and seeds: published, stand-in, focal, back (with --start source=PATH tuned=PATH), or a TOML file."""
     recipes: tuple[str, ...] = ()
     """A row for each of these recipes, instead of a plan."""
     seeds: tuple[int, ...] = ()
     """Seeds of each row, instead of the plan's; differences need two or more."""
     preset: str | None = None
     """Network of every row."""
+    classes: tuple[str, ...] = ()
+    """Class names of every row, in order, instead of the recipes' own."""
     size: str | None = None
     """WIDTHxHEIGHT of every row's input."""
     steps: int | None = None
@@ -99,6 +101,7 @@ def _study(arguments: StudyArguments) -> Study:
     changes: dict[str, Any] = {
         name: value for name in ("preset", "size", "steps", "batch") if (value := getattr(arguments, name)) is not None
     }
+    changes |= {"classes": arguments.classes} if arguments.classes else {}
     plan = _plan(arguments).resolved(changes, arguments.seeds)
     target, held_out = _target(arguments)
     base = TrainArguments(

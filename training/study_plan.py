@@ -130,5 +130,23 @@ STAND_IN = Plan(
     }
 )
 
-PLANS: dict[str, Plan] = {"published": of_recipes(tuple(STUDY)), "stand-in": STAND_IN}
-"""By name: the reference study's tables, and their like for the generated pair (docs/study.md)."""
+FOCAL = Plan(
+    {
+        "OHEM, 3 to 1": Row("plus-full"),
+        "OHEM, hardest 256": Row("plus-full", class_loss="plain-ohem"),
+        "OHEM, balanced": Row("plus-full", class_loss="balanced-ohem"),
+        **{
+            f"focal, gamma {gamma:g}, alpha {alpha:g}": Row("plus-full-focal", gamma=gamma, alpha=alpha)
+            for gamma, alpha in ((0.0, 0.5), (0.5, 0.5), (1.0, 0.25), (2.0, 0.25), (2.0, 0.5), (2.0, 0.75), (5.0, 0.25))
+        },
+        "focal of sigmoid": Row("plus-full-focal", class_loss="sigmoid-focal"),
+        "FL-star": Row("plus-full-focal", class_loss="focal-star"),
+    }
+)
+"""A focal loss's figures and its rivals (Lin et al. 2017, tables 1b, 1d and appendix B), everything else alike."""
+
+BACK = Plan({"straight on": Row("plus-full", start="source"), "by way of the target": Row("plus-full", start="tuned")})
+"""The source's weights, and those tuned on the target, trained on the source again: does the detour help?"""
+
+PLANS: dict[str, Plan] = {"published": of_recipes(tuple(STUDY)), "stand-in": STAND_IN, "focal": FOCAL, "back": BACK}
+"""By name: the reference study's tables, their like for the generated pair (docs/study.md), and further questions."""

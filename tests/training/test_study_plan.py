@@ -1,0 +1,35 @@
+import pytest
+
+from scene.errors import ConfigurationError
+from training.recipes import STUDY
+from training.study_plan import PLANS, Plan, Row, of_recipes
+
+
+def test_a_plan_without_rows_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="rows: expected at least one row"):
+        Plan({}).resolved({})
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_what_is_built_in_is_whole(name: str) -> None:
+    plan = PLANS[name].resolved({"steps": 7, "preset": "street-nano"}, (4, 5, 6))
+    assert plan.seeds == (4, 5, 6)
+    trained = [row for row in plan.rows.values() if row.of_recipe.steps]
+    assert {row.steps for row in trained} == {7}
+    assert {row.steps for row in plan.rows.values() if row not in trained} <= {None}
+
+
+def test_the_published_plan_is_the_studys_tables() -> None:
+    assert tuple(PLANS["published"].rows) == tuple(STUDY)
+
+
+def test_what_a_row_says_goes_before_what_is_said_of_all_and_the_users_word_before_both() -> None:
+    plan = Plan({"a": Row("plus-full", batch=2), "b": Row("plus-head")}, all={"batch": 16, "steps": 10})
+    rows = plan.resolved({"steps": 3}).rows
+    assert (rows["a"].batch, rows["b"].batch) == (2, 16)
+    assert (rows["a"].steps, rows["b"].steps) == (3, 3)
+
+
+def test_a_recipe_named_twice_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="recipes: expected every name once"):
+        of_recipes(("plus-full", "plus-full"))
