@@ -1,6 +1,6 @@
 """A network's convolutions in the order in which the input passes through them, by their names in the state dict."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
@@ -21,7 +21,11 @@ def convolutions(state: Mapping[str, Tensor]) -> tuple[str, ...]:
     Part after part (``PARTS``); in a block of the backbone the shortcut first, which sees what the block sees; in the
     FPN from C5 down, a level's lateral layer before the one that predicts from it, then P6 and P7.
     """
-    names = (name.rpartition(".")[0] for name, tensor in state.items() if _is_convolution(name, tensor))
+    return in_order(name.rpartition(".")[0] for name, tensor in state.items() if _is_convolution(name, tensor))
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of convolutions in the order in which the input passes through them."""
     return tuple(sorted(names, key=_place))
 
 
