@@ -26,6 +26,11 @@ TITLES = {
 """The network's parts for people."""
 
 _ABSENT = "-"
+_AXIS = "|1 - cos| of the weights before and after"
+_MEANING = (
+    "|1 - cos(tuned, base)| of each convolution's weights: 0 for the same direction, 1 for a right angle, 2 for the "
+    "opposite one. Offsets of deformable convolutions, biases and BatchNorm do not count."
+)
 
 
 def pair_names(pairs: Sequence[PairDifferences]) -> list[str]:
@@ -83,13 +88,6 @@ def page(pairs: Sequence[PairDifferences], picture: str) -> str:
     lines = [f"| {' | '.join(row)} |" for row in (header, marks, *rows)]
     told = [f"- {line}" for line in (*_numbered(pairs), *_conclusions(pairs))]
     return "\n".join(["# Layer differences", "", _MEANING, "", f"![{_AXIS}]({picture})", "", *told, "", *lines, ""])
-
-
-_AXIS = "|1 - cos| of the weights before and after"
-_MEANING = (
-    "|1 - cos(tuned, base)| of each convolution's weights: 0 for the same direction, 1 for a right angle, 2 for the "
-    "opposite one. Offsets of deformable convolutions, biases and BatchNorm do not count."
-)
 
 
 def document(pairs: Sequence[PairDifferences]) -> dict[str, Any]:
