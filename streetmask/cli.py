@@ -30,6 +30,11 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("weights", "convert"): Command(
         "Make a checkpoint from published weights or a backbone.", "training.weights_command:convert", "train"
     ),
+    ("layers",): Command(
+        "Say how far each layer moved in a training, and what to freeze.",
+        "training.layers_command:layers",
+        "train,study",
+    ),
     ("train", "recipes"): Command("List the recipes of training.", "training.command:recipes", "train"),
     ("train",): Command("Train or fine-tune a network.", "training.command:train", "train"),
     ("study",): Command(

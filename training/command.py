@@ -66,6 +66,9 @@ class TrainArguments:
     """How far a focal loss turns down what is easy, instead of the recipe's; 0 for not at all."""
     source_pictures: int | None = None
     """Pictures of --source that join, instead of the recipe's count."""
+    freeze_first: int | None = None
+    """Convolutions to freeze from the input side, with their BatchNorm, instead of the recipe's number: `streetmask
+    layers` shows their order."""
     jitter: bool = False
     """Large-scale jitter, from a tenth to twice the size, instead of expanding and cropping."""
     precision: Literal["bfloat16", "float16", "float32"] | None = None
@@ -170,7 +173,7 @@ def _begun(arguments: TrainArguments, recipe: Recipe, file: WeightFile | None) -
     torch.manual_seed(arguments.seed)
     size_hw = parse_size(arguments.size) if arguments.size else None
     start = begin(recipe, file, Choice(arguments.preset, arguments.classes, size_hw, arguments.reinitialise_classes))
-    freeze(start.network, recipe.trains, start.new)
+    freeze(start.network, recipe.trains, start.new, recipe.freeze_first)
     return start
 
 
@@ -206,7 +209,7 @@ def _told(name: str, recipe: Recipe, start: Start) -> Iterator[str]:
     """The recipe in words: what it is, what became of the weights, what learns, what is frozen and what is new."""
     yield f"recipe {name}: {recipe.summary}; {recipe.steps} steps of {recipe.batch} pictures"
     yield from start.told
-    yield from freezing_in_words(start.network, start.new)
+    yield from freezing_in_words(start.network, start.new, recipe.freeze_first)
 
 
 def _seen(datasets: list[InstanceDataset], file: WeightFile | None) -> Iterator[str]:
@@ -227,13 +230,13 @@ def summary(step: int, evaluation: Evaluation) -> str:
 def _recipe(arguments: TrainArguments) -> Recipe:
     require("recipe", arguments.recipe in RECIPES, "a name that `streetmask train recipes` lists", arguments.recipe)
     recipe = RECIPES[arguments.recipe]
-    names = ("batch", "steps", "learning_rate", "accumulate", "ema_decay", "precision", "batch_norm")
+    names = ("batch", "steps", "learning_rate", "accumulate", "ema_decay", "precision", "batch_norm", "freeze_first")
     changes = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     for name in names[:4]:
         if changes.get(name, 1) <= 0:
             raise ConfigurationError(name, f"expected a number above 0, but {changes[name]} came")
-    for name in ("seed", "workers", "threads", "checkpoint_every", "evaluate_every"):
-        require(name, getattr(arguments, name) >= 0, "0 or more", getattr(arguments, name))
+    for name in ("seed", "workers", "threads", "checkpoint_every", "evaluate_every", "freeze_first"):
+        require(name, (getattr(arguments, name) or 0) >= 0, "0 or more", getattr(arguments, name))
     require("ema_decay", 0 <= changes.get("ema_decay", 0) < 1, "a number from 0 to below 1", arguments.ema_decay)
     changes |= _taught(arguments, recipe)
     if arguments.jitter:

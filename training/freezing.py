@@ -2,29 +2,70 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
+from torch import nn
+
+from model.deform_conv import DeformConv2d
 from model.weights import briefly
 from model.yolact import Yolact
+from scene.errors import ConfigurationError, require
+from training.convolutions import OFFSETS, convolutions
 
 
-def freeze(network: Yolact, trains: Sequence[str], new: Collection[str] = ()) -> None:
+def freeze(network: Yolact, trains: Sequence[str], new: Collection[str] = (), first: int = 0) -> None:
     """Let the parts ``trains`` of the network learn, by the first words of the state dict's names, and nothing else;
-    everything where there are none.
+    everything where there are none. Of these, the ``first`` convolutions from the input side are frozen, too, in the
+    order of ``training.convolutions``, with their offsets and their BatchNorm.
 
     ``new`` names the parameters that no weights were carried over to, wholly or in part: their layers always learn,
-    since frozen random weights are of no use.
+    since frozen random weights are of no use; and with a convolution among the first its BatchNorm. Raises
+    ``ConfigurationError`` where there are no so many convolutions, or where nothing would learn.
     """
-    layers = {name.rpartition(".")[0] for name in new}
+    names = convolutions(network.state_dict())
+    require("freeze_first", 0 <= first <= len(names), f"0 to {len(names)}, the network's convolutions", first)
+    anew = {name.rpartition(".")[0] for name in new}
+    layers = _layers(network)
+    held = set().union(*(layers[name] for name in names[:first] if not anew & layers[name]))
     for name, parameter in network.named_parameters():
-        learns = not trains or name.partition(".")[0] in trains or name.rpartition(".")[0] in layers
-        parameter.requires_grad_(learns)
+        layer = name.rpartition(".")[0]
+        learns = layer not in held and (not trains or name.partition(".")[0] in trains)
+        parameter.requires_grad_(learns or layer in anew)
+    if first and not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ConfigurationError(
+            "freeze_first",
+            f"expected fewer convolutions than would leave nothing to learn, but {first} of {len(names)} came"
+            + (f", where only {', '.join(trains)} learns" if trains else ""),
+        )
 
 
-def freezing_in_words(network: Yolact, new: Collection[str]) -> list[str]:
-    """What of the network learns, what is frozen, and what of it is ``new``, a line each."""
+def freezing_in_words(network: Yolact, new: Collection[str], first: int = 0) -> list[str]:
+    """What of the network learns, what is frozen, and what of it is ``new``, a line each; and a line for the ``first``
+    convolutions, where any are frozen."""
     learns = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     frozen = {name for name, _ in network.named_parameters()} - learns
     lines = {"learns": learns, "frozen": frozen, "new": set(new)}
-    return [f"{title}: {', '.join(_parts(network, names)) or 'nothing'}" for title, names in lines.items()]
+    told = [f"{title}: {', '.join(_parts(network, names)) or 'nothing'}" for title, names in lines.items()]
+    return told + ([_first_in_words(network, learns, first)] if first else [])
+
+
+def _first_in_words(network: Yolact, learns: Collection[str], first: int) -> str:
+    names = convolutions(network.state_dict())
+    anew = [name for name in names[:first] if f"{name}.weight" in learns]
+    return (
+        f"frozen from the input side: the first {first} of {len(names)} convolutions, {names[0]} to {names[first - 1]}"
+        + (f", but for what is new: {', '.join(briefly(anew))}" if anew else "")
+    )
+
+
+def _layers(network: Yolact) -> dict[str, set[str]]:
+    """By the name of each convolution what is frozen with it: itself, the layer of its offsets, and its BatchNorm,
+    which is the one that is defined next."""
+    layers: dict[str, set[str]] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | DeformConv2d) and not name.endswith(OFFSETS):
+            layers[name] = {name, f"{name}.{OFFSETS}"}
+        elif isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+            layers[next(reversed(layers))].add(name)
+    return layers
 
 
 def _parts(network: Yolact, names: Collection[str]) -> Iterator[str]:

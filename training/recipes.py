@@ -23,8 +23,9 @@ class Recipe:
 
     It begins with ``start``; ``preset`` is the network where the weights leave it open, ``anchor_factor`` scales its
     anchors' sides. Only the parts of the network in ``trains`` learn, by their names in the state dict, or everything
-    where there are none; whatever is new learns in any case (``training.freezing``). ``study_ap`` is the box and mask
-    AP that the reference study prints for it, no figure of ours.
+    where there are none, and of these not the ``freeze_first`` convolutions from the input side; whatever is new learns
+    in any case (``training.freezing``). ``study_ap`` is the box and mask AP that the reference study prints for it, no
+    figure of ours.
 
     Learning rates are for the whole batch; ``milestones`` are shares of ``steps`` at which the
     rate falls to a tenth, unless ``cosine_from`` is the share from which it falls along a cosine to a fiftieth (SGDR,
@@ -44,6 +45,7 @@ class Recipe:
     preset: str = "street-nano"
     anchor_factor: float = 1.0
     trains: tuple[str, ...] = ()
+    freeze_first: int = 0
     batch: int = 8
     optimiser: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 1e-3

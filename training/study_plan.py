@@ -36,6 +36,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     alpha: float | None = None
     gamma: float | None = None
     source_pictures: int | None = None
+    freeze_first: int | None = None
     jitter: bool = False
     precision: Literal["bfloat16", "float16", "float32"] | None = None
     accumulate: int | None = None

@@ -17,6 +17,7 @@ from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from training.checkpoint import read_checkpoint, save_checkpoint
 from training.cityscapes_ap import CityscapesPrecision
 from training.command import TrainArguments, summary, train
+from training.convolutions import convolutions
 from training.data.coco import CocoDataset
 from training.data.dataset import describe
 from training.data.mixing import COCO_1000
@@ -52,7 +53,7 @@ def test_numbers_that_make_no_run(tmp_path: Path, name: str, value: float) -> No
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["seed", "workers", "threads", "checkpoint_every", "evaluate_every"])
+@pytest.mark.parametrize("name", ["seed", "workers", "threads", "checkpoint_every", "evaluate_every", "freeze_first"])
 def test_numbers_below_nothing(tmp_path: Path, name: str) -> None:
     asked: dict[str, Any] = {name: -1}
     with pytest.raises(ConfigurationError, match=f"{name}: expected 0 or more, but -1 came"):
@@ -280,3 +281,24 @@ def test_another_batch_brings_its_schedule_and_says_so(
     assert (recipe["batch"], recipe["steps"], recipe["warmup_steps"], recipe["ema_decay"]) == (2, 1, 800, 0.5)
     with pytest.raises(DataError, match=r"another recipe \(learning_rate 0\.000375 there, 0\.5 here\)"):
         train(replace(arguments, learning_rate=0.5))
+
+
+def test_the_first_convolutions_stay_as_they_were(
+    tmp_path: Path, street: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start, out = tmp_path / "start.pt", tmp_path / "run"
+    save_checkpoint(start, seeded_network())
+    arguments = TrainArguments(
+        target=(street,), out=out, start=start, steps=2, batch=1, workers=0, device="cpu", freeze_first=7
+    )
+    train(arguments)
+    assert "frozen from the input side: the first 7 of 40 convolutions, backbone.conv1 to" in capsys.readouterr().out
+    content, before = read_checkpoint(out / "last.pt"), seeded_network().state_dict()
+    assert content["recipe"]["freeze_first"] == 7
+    names = convolutions(before)
+    same = [torch.equal(content["model"][f"{name}.weight"], before[f"{name}.weight"]) for name in names]
+    assert same == [True] * 7 + [False] * 33
+    with pytest.raises(DataError, match=r"another recipe \(freeze_first 7 there, 0 here\)"):
+        train(replace(arguments, freeze_first=None))
+    with pytest.raises(ConfigurationError, match="freeze_first: expected 0 to 40, the network's convolutions, but 41"):
+        train(replace(arguments, freeze_first=41))

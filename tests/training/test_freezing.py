@@ -7,16 +7,20 @@ from typing import Literal
 import pytest
 import torch
 
-from model.config import PRESETS, YolactConfig
+from model.config import PRESETS, BackboneConfig, YolactConfig
 from model.yolact import Yolact
 from scene.classes import COCO_CLASSES, STREET_CLASSES
+from scene.errors import ConfigurationError
 from tests.model.tiny_network import TINY, seeded_network
 from tests.training.one_step import TINY_YOLACT, changed_by_a_step, imagenet_backbone, weights_of
 from training.batch_norm import to_training
+from training.convolutions import convolutions
 from training.freezing import freeze, freezing_in_words
 from training.recipes import HEAD, NO_BACKBONE, RECIPES, Recipe
 from training.start import Choice, begin
 from training.step import Learner
+
+TINY_DARKNET = replace(TINY, backbone=BackboneConfig(4, (1,) * 5, (4, 4, 8, 8, 16), (0,) * 5, kind="darknet"))
 
 PREDICTION_HEAD = {
     f"prediction_layers.0.{layer}.{part}"
@@ -166,3 +170,105 @@ def test_everything_in_words() -> None:
         *("backbone", "proto_net", "maskiou_net", "fpn", "prediction_layers", "semantic_seg_conv"),
     ]
     assert rest == ["frozen: nothing", "new: nothing"]
+
+
+NAMES = convolutions(seeded_network().state_dict())
+
+
+def frozen_names(network: Yolact) -> set[str]:
+    return {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+
+
+def test_the_first_none_freezes_nothing() -> None:
+    network = seeded_network()
+    freeze(network, (), first=0)
+    assert frozen_names(network) == set()
+
+
+def test_the_first_are_frozen_with_their_norms() -> None:
+    network = seeded_network()
+    freeze(network, (), first=3)
+    block = ("downsample.0", "downsample.1", "conv1", "bn1")
+    layers = ("conv1", "bn1", *(f"layers.0.0.{layer}" for layer in block))
+    names = {f"backbone.{layer}.{part}" for layer in layers for part in ("weight", "bias")}
+    assert frozen_names(network) == names & {name for name, _ in network.named_parameters()}
+    assert len(frozen_names(network)) == 3 + 2 * 3
+
+
+def test_a_deformable_convolution_is_frozen_with_its_offsets() -> None:
+    network, name = seeded_network(), "backbone.layers.2.0.conv2"
+    freeze(network, (), first=NAMES.index(name))
+    before = frozen_names(network)
+    freeze(network, (), first=NAMES.index(name) + 1)
+    parts = ("conv2", "conv2.conv_offset_mask", "bn2")
+    assert frozen_names(network) - before == {
+        f"backbone.layers.2.0.{part}.{kind}" for part in parts for kind in ("weight", "bias")
+    }
+
+
+@pytest.mark.parametrize("config", [TINY, TINY_DARKNET], ids=["resnet", "darknet"])
+@pytest.mark.parametrize("first", [1, 9, 25])
+def test_a_step_changes_nothing_of_the_first_and_all_of_the_rest(
+    config: YolactConfig, first: int, tmp_path: Path
+) -> None:
+    """Statistics of BatchNorm too: the first 9 end within the backbone, the first 25 within the FPN."""
+    network = seeded_network(config)
+    freeze(network, (), first=first)
+    names = convolutions(network.state_dict())
+    changed = changed_by_a_step(network, Recipe(steps=1, batch_norm="learned"), tmp_path)
+    behind = {f"{name}.weight" for name in names[first:]}
+    assert behind <= changed
+    assert not {f"{name}.weight" for name in names[:first]} & changed
+    norms = [name for name in network.state_dict() if name.endswith("running_mean")]
+    in_backbone = [name for name in names if name.startswith("backbone.")]
+    assert len(norms) == len(in_backbone)
+    assert len([name for name in norms if name not in changed]) == min(first, len(in_backbone))
+
+
+def test_what_is_new_learns_among_the_first_with_its_norm() -> None:
+    """A plain convolution's weights in a deformable one: its bias and its offsets are new."""
+    network, layer = seeded_network(), "backbone.layers.2.0.conv2"
+    first = NAMES.index("fpn.lat_layers.0")
+    freeze(network, (), {f"{layer}.bias", f"{layer}.conv_offset_mask.weight"}, first)
+    learns = {name for name, each in network.named_parameters() if name.startswith("backbone.") and each.requires_grad}
+    parts = ("conv2", "conv2.conv_offset_mask", "bn2")
+    assert learns == {f"backbone.layers.2.0.{part}.{kind}" for part in parts for kind in ("weight", "bias")}
+    *_, told = freezing_in_words(network, (), first)
+    assert told == (
+        "frozen from the input side: the first 20 of 40 convolutions, backbone.conv1 to backbone.layers.3.0.conv3, "
+        f"but for what is new: {layer}"
+    )
+
+
+def test_the_first_are_frozen_of_what_a_recipe_lets_learn() -> None:
+    network = seeded_network()
+    freeze(network, NO_BACKBONE, first=NAMES.index("proto_net.4") + 1)
+    learns = {name for name, _ in network.named_parameters()} - frozen_names(network)
+    assert learns == (ALL_BUT_BACKBONE | RESCORING) - {
+        f"proto_net.{layer}.{kind}" for layer in (0, 4) for kind in ("weight", "bias")
+    }
+
+
+@pytest.mark.parametrize("first", [-1, 41])
+def test_there_are_no_so_many_convolutions(first: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"freeze_first: expected 0 to 40, .* but {first} came"):
+        freeze(seeded_network(), (), first=first)
+
+
+@pytest.mark.parametrize(("trains", "first"), [((), 40), (HEAD, NAMES.index("maskiou_net.maskiou_net.0"))])
+def test_something_must_learn(trains: tuple[str, ...], first: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"leave nothing to learn, but {first} of 40 came"):
+        freeze(seeded_network(), trains, first=first)
+    freeze(seeded_network(), trains, {"prediction_layers.0.conf_layer.bias"}, first)  # what is new learns in any case
+    freeze(seeded_network(), trains, first=first - 1)
+
+
+def test_the_first_in_words() -> None:
+    network = seeded_network()
+    freeze(network, (), first=2)
+    *_, frozen, new, told = freezing_in_words(network, (), 2)
+    assert frozen == "frozen: 2 x backbone.layers.*.*.downsample.* and backbone.conv1 and backbone.bn1 (1352)"
+    assert new == "new: nothing"
+    assert told == (
+        "frozen from the input side: the first 2 of 40 convolutions, backbone.conv1 to backbone.layers.0.0.downsample.0"
+    )

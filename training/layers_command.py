@@ -1,0 +1,77 @@
+"""``streetmask layers``: how far each convolution moved between weight files, and what that suggests to freeze."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from model.weight_file import read_state
+from scene.errors import ConfigurationError, DataError
+from training.layer_difference import PairDifferences, layer_differences
+from training.layer_report import text, write
+
+
+@dataclass(frozen=True)
+class LayersArguments:
+    """Say how far each convolution moved from one weight file to another, and what to freeze by that."""
+
+    pairs: tyro.conf.Positional[tuple[str, ...]]
+    """BASE:TUNED: weights before and after a training. Published weights, ImageNet backbones, checkpoints, safetensors;
+    of several pairs all of one network."""
+    out: Path | None = None
+    """Folder for layers.json, layers.md and layers.png."""
+
+
+def layers(arguments: LayersArguments) -> None:
+    """Print the table and the suggestions; write them, and a picture, where asked to."""
+    if not arguments.pairs:
+        raise ConfigurationError("pairs", "expected BASE:TUNED at least once, two weight files with a colon between")
+    paths = [split_pair(each) for each in arguments.pairs]
+    again = next((each for index, each in enumerate(arguments.pairs) if paths[index] in paths[:index]), None)
+    if again is not None:
+        raise ConfigurationError("pairs", f"expected every pair once, but {again} came twice")
+    found = [layer_differences(read_state(base), read_state(tuned)) for base, tuned in paths]
+    _require_one_network(found)
+    print(text(found))
+    if arguments.out is not None:
+        print(f"wrote {', '.join(map(str, write(found, arguments.out)))}")
+
+
+def split_pair(words: str) -> tuple[Path, Path]:
+    """BASE and TUNED of ``BASE:TUNED``, whose paths may hold colons: divided at the last one that leaves two files.
+
+    Raises ``ConfigurationError`` where there is no colon or one file is another's own, ``DataError`` where a file is
+    missing.
+    """
+    places = [place for place, letter in enumerate(words) if letter == ":"]
+    if not places:
+        raise ConfigurationError(
+            "pairs", f"expected BASE:TUNED, two weight files with a colon between, but {words} came"
+        )
+    ways = [(Path(words[:place]), Path(words[place + 1 :])) for place in reversed(places)]
+    base, tuned = max(ways, key=lambda way: sum(path.is_file() for path in way))
+    missing = [f"{path}" for path in (base, tuned) if not path.is_file()]
+    if missing:
+        raise DataError(f"expected BASE:TUNED, but of {words} there is no file {' and none '.join(missing)}")
+    if base.samefile(tuned):
+        raise ConfigurationError("pairs", f"expected two files, before and after a training, but {words} is one")
+    return base, tuned
+
+
+def _require_one_network(pairs: Sequence[PairDifferences]) -> None:
+    """All pairs have the same layers, of the same sizes where they are comparable."""
+    first, *others = pairs
+    for pair in others:
+        odd = [
+            name
+            for name in (*first.convolutions, *pair.convolutions)
+            if (name in first.convolutions) != (name in pair.convolutions)
+        ]
+        weights = {each.name: each.weights for each in first.layers}
+        odd += [each.name for each in pair.layers if weights.get(each.name, each.weights) != each.weights]
+        if odd:
+            raise DataError(
+                f"expected pairs of one network, but {first.tuned} and {pair.tuned} differ in {len(odd)} convolutions "
+                f"such as {odd[0]}: compare them in a command of their own"
+            )
