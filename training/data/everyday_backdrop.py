@@ -1,6 +1,6 @@
 """What lies behind everyday views: sky, houses, lawns, water, rooms and tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, radians, sin
 
 import cv2
@@ -41,7 +41,7 @@ def draw_everyday_light(theme: str, unit: float, rng: np.random.Generator) -> Li
     """A time of day, or in rooms a lamp or a window; haze is per world unit."""
     light = draw_light(rng)
     if theme not in (ROOM, TABLE):
-        return Light(**{**vars(light), "haze": light.haze / unit})
+        return replace(light, haze=light.haze / unit)
     azimuth, rise, warm = rng.uniform(0, 360), rng.uniform(35, 75), rng.uniform(0.85, 1.02)
     a, e = radians(azimuth), radians(rise)
     return Light(
@@ -177,7 +177,7 @@ def _walls(
     """The wall ahead and one to each side."""
     unit, slant = layout.unit, layout.slant
     along, back = np.array([cos(slant), sin(slant)]), np.array([sin(slant), -cos(slant)])
-    reach = [max(abs(x) for thing in layout.things for x in (thing.low[0], thing.high[0])) if layout.things else 0.0][0]
+    reach = max((abs(x) for thing in layout.things for x in (thing.low[0], thing.high[0])), default=0.0)
     left, right = (rng.uniform(1.2, 4.5) * unit + reach / cos(slant) for _ in range(2))
     foot, deep = np.array([0.0, at]), at * 1.5 + 3 * unit
     corners = (foot - along * left, foot + along * right)

@@ -21,7 +21,7 @@ def sports_ball(rng: np.random.Generator) -> Mesh:
     base: Colour = ((240, 240, 238), (205, 105, 45), (240, 232, 205), (200, 220, 60), (240, 240, 240))[kind]
     builder = MeshBuilder()
     base = shade(base, rng.uniform(0.85, 1.05))
-    globe(builder, (0, 0, radius), (radius, radius, radius), lambda _longitude, _latitude: base, 28, 16)
+    globe(builder, (0, 0, radius), (radius, radius, radius), lambda _longitude, _latitude: base, 36, 20)
     builder.part((0, 0, radius), 1)
     spin = _spin(rng)
     (_football, _basketball, _volleyball, _tennis_ball, _beach_ball)[kind](builder, radius, spin, rng)

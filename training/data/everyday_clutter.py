@@ -22,7 +22,8 @@ def clutter(theme: str, rng: np.random.Generator) -> Mesh:
 def support(theme: str, reach: float, height: float, rng: np.random.Generator) -> Mesh:
     """A cupboard, stool, crate or stump this high, on which something stands that reaches so far, both in metres."""
     builder = MeshBuilder()
-    paint, half = wood(rng) if rng.random() < 0.6 else vivid(rng), reach * rng.uniform(1.1, 1.8)
+    paint = wood(rng) if rng.random() < 0.6 else vivid(rng)
+    half = max(reach * rng.uniform(1.1, 1.8), rng.uniform(0.16, 0.3))
     if theme == LAWN:
         turned(builder, [(half * 1.1, 0.0), (half, height)], shade(wood(rng), 0.8), upright(0, 0, 0), 18)
         return builder.build()
@@ -182,12 +183,12 @@ def _cone(rng: np.random.Generator) -> Mesh:
 def _bush(rng: np.random.Generator) -> Mesh:
     builder = MeshBuilder()
     green, size = rng.uniform(60, 100), rng.uniform(0.3, 0.9)
-    for _ in range(int(rng.integers(14, 26))):
+    for _ in range(int(rng.integers(28, 46))):
         turn, out = rng.uniform(0, 2 * pi), size * rng.uniform(0, 0.9) ** 0.7
         z = size * rng.uniform(0.2, 1.1)
         lit = rng.uniform(0.7, 1.0) + 0.35 * z / size
         tone: Colour = (green * 0.75 * lit, green * lit, green * 0.5 * lit)
-        builder.limb([(out * cos(turn), out * sin(turn), z, size * rng.uniform(0.18, 0.32))], tone)
+        builder.limb([(out * cos(turn), out * sin(turn), z, size * rng.uniform(0.11, 0.24))], tone)
     return builder.build()
 
 
