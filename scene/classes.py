@@ -1,4 +1,4 @@
-"""Class names in the order of their indices: the street's, and those that published weights know."""
+"""Class names in the order of their indices: of generated scenes, and those that published weights know."""
 
 STREET_CLASSES: tuple[str, ...] = (
     "person",
@@ -11,6 +11,13 @@ STREET_CLASSES: tuple[str, ...] = (
     "bicycle",
 )
 """Class names by index from 0; a COCO ``category_id`` is the index plus one."""
+
+EVERYDAY_CLASSES: tuple[str, ...] = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "bench", "bird", "dog", "umbrella", "suitcase", "sports ball", "kite", "bottle", "cup",
+    "chair", "potted plant", "clock",
+)  # fmt: skip
+"""Classes of the generated everyday views, by COCO's names and in COCO's order; no rider, as COCO has none."""
 
 COCO_CLASSES: tuple[str, ...] = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",

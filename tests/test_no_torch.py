@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("scene", "protos", "serve", "streetmask")
 OF_TRAINING = (
+    "training.data.everyday",
     "training.data.synthetic",
     "training.data.coco",
     "training.data.cityscapes",

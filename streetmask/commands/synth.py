@@ -1,21 +1,26 @@
-"""``streetmask data synth``: a folder of synthetic street scenes with COCO labels."""
+"""``streetmask data synth``: a folder of generated pictures with COCO labels, street scenes or everyday views."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
+from scene.errors import ConfigurationError
 from serve.settings import usable_cpus
 from streetmask.command_line import show_count
+from training.data.everyday import EverydaySettings, write_views
 from training.data.street_conditions import mix_of
 from training.data.synthetic import SceneSettings, write_dataset
 
 
 @dataclass(frozen=True)
 class SynthArguments:
-    """Make street scenes with labels of the eight classes: pictures and a COCO JSON, the same for the same seed."""
+    """Make pictures with labels: street scenes of the eight classes, or everyday views of COCO's classes to transfer
+    from. They come with a COCO JSON and are the same for the same seed."""
 
     folder: tyro.conf.Positional[Path]
     """Where to write."""
@@ -23,23 +28,46 @@ class SynthArguments:
     """How many scenes."""
     seed: int
     """Seed of the first scene; the next ones follow."""
-    height: int = 512
-    """Height in pixels."""
-    width: int = 1024
-    """Width in pixels."""
-    conditions: tuple[str, ...] = ("clear",)
-    """What the scenes are seen under: clear, dusk, night, rain, motion-blur, jpeg, or several at once as night+rain,
-    each alone or with its share (night=0.2). `all` is half clear and a tenth of each other one. The same seed gives the
-    same streets with the same labels under all of them."""
+    view: Literal["street", "everyday"] = "street"
+    """Streets as a car's camera sees them, or everyday views: one to five large things of 24 classes, seen from near,
+    indoors and outdoors."""
+    height: int | None = None
+    """Height in pixels; 512 for streets, 480 for everyday views."""
+    width: int | None = None
+    """Width in pixels; 1024 for streets, 640 for everyday views."""
+    conditions: tuple[str, ...] = ()
+    """What streets are seen under, clear without any: clear, dusk, night, rain, motion-blur, jpeg, or several at once
+    as night+rain, each alone or with its share (night=0.2). `all` is half clear and a tenth of each other one. The same
+    seed gives the same streets with the same labels under all of them."""
     workers: int = field(default_factory=usable_cpus)
     """Processes that render."""
 
 
 def synth(arguments: SynthArguments) -> None:
     """Write the data set, showing the progress."""
-    settings = SceneSettings(height=arguments.height, width=arguments.width, conditions=mix_of(arguments.conditions))
+    write = _streets(arguments) if arguments.view == "street" else _views(arguments)
     show = partial(show_count, "scenes", total=arguments.count)
     started_s = time.perf_counter()
-    path = write_dataset(arguments.folder, arguments.count, arguments.seed, settings, arguments.workers, show)
+    path = write(arguments.folder, arguments.count, arguments.seed, workers=arguments.workers, progress=show)
     rate = arguments.count / (time.perf_counter() - started_s)
     print(f"wrote {path}: {rate:.1f} scenes a second from {arguments.workers} processes")
+
+
+def _sides(arguments: SynthArguments) -> dict[str, int]:
+    given = {"height": arguments.height, "width": arguments.width}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _streets(arguments: SynthArguments) -> Callable[..., Path]:
+    settings = SceneSettings(**_sides(arguments), conditions=mix_of(arguments.conditions))
+    return partial(write_dataset, settings=settings)
+
+
+def _views(arguments: SynthArguments) -> Callable[..., Path]:
+    if arguments.conditions:
+        raise ConfigurationError(
+            "conditions",
+            f"everyday views are drawn under none, but {' '.join(arguments.conditions)!r} came; leave them away or "
+            "choose --view street",
+        )
+    return partial(write_views, settings=EverydaySettings(**_sides(arguments)))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scene.classes import EVERYDAY_CLASSES
 from scene.errors import ServerError
 from scene.image import decode_image
 from streetmask.cli import main
@@ -166,6 +167,21 @@ def test_synth_tells_its_progress_in_whole_lines(
 def test_synth_names_the_conditions_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("data", "synth", tmp_path / "set", "--count", "1", "--seed", "5", "--conditions", "fog") == 1
     assert "conditions: expected clear, or some of dusk, night, rain" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+
+
+def test_synth_writes_everyday_views_of_their_own_size(tmp_path: Path) -> None:
+    options = ["--count", "1", "--seed", "5", "--workers", "1", "--view", "everyday"]
+    assert run("data", "synth", tmp_path / "set", *options) == 0
+    labels = json.loads((tmp_path / "set" / "instances.json").read_text())
+    assert [(image["height"], image["width"]) for image in labels["images"]] == [(480, 640)]
+    assert [category["name"] for category in labels["categories"]] == list(EVERYDAY_CLASSES)
+
+
+def test_synth_refuses_conditions_for_everyday_views(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--count", "1", "--seed", "5", "--view", "everyday", "--conditions", "night"]
+    assert run("data", "synth", tmp_path / "set", *options) == 1
+    assert "conditions: everyday views are drawn under none, but 'night' came; leave" in capsys.readouterr().err
     assert not (tmp_path / "set").exists()
 
 

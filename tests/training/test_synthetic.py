@@ -18,6 +18,7 @@ from pycocotools.coco import COCO
 
 from scene.classes import STREET_CLASSES
 from scene.errors import ConfigurationError, DataError
+from tests.training.drawn_pictures import fingerprint, pasted
 from training.data.street_camera import Camera, look
 from training.data.street_ensemble import Ensemble, Pose
 from training.data.street_light import draw_light
@@ -30,7 +31,6 @@ from training.data.street_scenes import draw_world
 from training.data.street_vehicles import car
 from training.data.synthetic import (
     VERSION,
-    SceneInstance,
     SceneSettings,
     StreetScene,
     clip,
@@ -52,21 +52,6 @@ def many() -> tuple[StreetScene, ...]:
 @cache
 def drive() -> tuple[StreetScene, ...]:
     return tuple(clip(5, seconds=2.0, fps=10.0, settings=SMALL))
-
-
-def fingerprint(made: StreetScene) -> str:
-    labels = [(item.class_index, item.box_xyxy, item.full_area, item.track_id) for item in made.instances]
-    checksum = int(
-        np.bitwise_xor.reduce(np.frombuffer(made.image.tobytes(), np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-    )
-    return f"{checksum} {int(made.image.sum())} {labels}"
-
-
-def pasted(item: SceneInstance, size_hw: tuple[int, int]) -> np.ndarray:
-    x0, y0, x1, y1 = item.box_xyxy
-    full = np.zeros(size_hw, bool)
-    full[y0:y1, x0:x1] = item.mask
-    return full
 
 
 @pytest.mark.parametrize(
@@ -131,7 +116,8 @@ def test_same_seed_gives_the_same_scene_and_others_differ() -> None:
 
 def test_scene_does_not_depend_on_process_or_on_what_was_made_before() -> None:
     program = (
-        "from tests.training.test_synthetic import SMALL, fingerprint\n"
+        "from tests.training.drawn_pictures import fingerprint\n"
+        "from tests.training.test_synthetic import SMALL\n"
         "from training.data.synthetic import scene\n"
         "print(*[fingerprint(scene(seed, SMALL)) for seed in (17, 4)], sep='\\n')\n"
     )
