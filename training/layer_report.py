@@ -35,16 +35,17 @@ _MEANING = (
 
 def pair_names(pairs: Sequence[PairDifferences]) -> list[str]:
     """BASE:TUNED of each, with as much of the paths as tells all files apart."""
-    short = _short_names({path for pair in pairs for path in (pair.base, pair.tuned)})
+    short = short_names({path for pair in pairs for path in (pair.base, pair.tuned)})
     return [f"{short[pair.base]}:{short[pair.tuned]}" for pair in pairs]
 
 
-def _short_names(paths: Collection[Path]) -> dict[Path, str]:
+def short_names(paths: Collection[Path]) -> dict[Path, Path]:
+    """As much of each path's end as tells them all apart."""
     names = {}
     for path in paths:
         ends = [Path(*path.parts[-count:]) for count in range(1, len(path.parts) + 1)]
         others = [other for other in paths if other != path]
-        names[path] = f"{next((end for end in ends if not any(_ends(other, end) for other in others)), path)}"
+        names[path] = next((end for end in ends if not any(_ends(other, end) for other in others)), path)
     return names
 
 

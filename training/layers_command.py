@@ -1,15 +1,19 @@
 """``streetmask layers``: how far each convolution moved between weight files, and what that suggests to freeze."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
 from model.weight_file import read_state
 from scene.errors import ConfigurationError, DataError
+from training.convolutions import part_of
+from training.freeze_sweep import PAGE, Sweep, report, starts_of, sweep_study
 from training.layer_difference import PairDifferences, layer_differences
 from training.layer_report import text, write
+from training.study import take_folder
+from training.study_flags import Trainings, trained
 
 
 @dataclass(frozen=True)
@@ -20,11 +24,25 @@ class LayersArguments:
     """BASE:TUNED: weights before and after a training. Published weights, ImageNet backbones, checkpoints, safetensors;
     of several pairs all of one network."""
     out: Path | None = None
-    """Folder for layers.json, layers.md and layers.png."""
+    """Folder for layers.json, layers.md and layers.png, and for the sweep's runs."""
+    sweep: bool = False
+    """Train on --target from each BASE with more and more of the first convolutions frozen, and draw AP over them."""
+    target: Path | None = None
+    """Data set that the sweep trains for, named as for `streetmask train`."""
+    held_out: Path | None = None
+    """Data set on which the sweep measures AP."""
+    recipe: str = "plus-full"
+    """The sweep's recipe."""
+    every: int = 5
+    """Steps of the sweep, in convolutions."""
+    most: int | None = None
+    """Convolutions that it freezes at most; those of backbone and FPN without it."""
+    trainings: tyro.conf.OmitArgPrefixes[Trainings] = field(default_factory=Trainings)
 
 
-def layers(arguments: LayersArguments) -> None:
-    """Print the table and the suggestions; write them, and a picture, where asked to."""
+def layers(arguments: LayersArguments) -> int:
+    """Print the table and the suggestions; write them, and a picture, where asked to; then the sweep, if it is asked
+    for: 1 if a run of it has failed."""
     if not arguments.pairs:
         raise ConfigurationError("pairs", "expected BASE:TUNED at least once, two weight files with a colon between")
     paths = [split_pair(each) for each in arguments.pairs]
@@ -36,6 +54,27 @@ def layers(arguments: LayersArguments) -> None:
     print(text(found))
     if arguments.out is not None:
         print(f"wrote {', '.join(map(str, write(found, arguments.out)))}")
+    return _swept(arguments, found) if arguments.sweep else 0
+
+
+def _swept(arguments: LayersArguments, found: Sequence[PairDifferences]) -> int:
+    given = {name: getattr(arguments, name) for name in ("target", "held_out", "out")}
+    missing = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is None]
+    if missing:
+        raise ConfigurationError(
+            "sweep", f"expected data and a folder to train in, but {', '.join(missing)} is missing"
+        )
+    trainings = arguments.trainings
+    fixed = [name for name in found[0].convolutions if part_of(name) in ("backbone", "fpn")]
+    sweep = Sweep(
+        arguments.every, arguments.most or len(fixed), trainings.seeds or (1, 2), arguments.recipe, trainings.changes()
+    )
+    study = sweep_study(sweep, starts_of(found), trainings.base(**given))
+    take_folder(study)
+    failed = trained(study, trainings.processes)
+    print((study.base.out / PAGE).read_text() if (paths := report(sweep, study)) else "")
+    print(f"wrote {', '.join(map(str, paths))}")
+    return int(failed)
 
 
 def split_pair(words: str) -> tuple[Path, Path]:

@@ -1,21 +1,16 @@
 """``streetmask study``: recipes x seeds on any pair of data sets, resumable, to a table with plots."""
 
-import multiprocessing
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
 
 import tyro
 
 from scene.disk import whole_file
 from scene.errors import DataError, require
-from training.command import TrainArguments
 from training.data.cityscapes_layout import is_cityscapes, splits_of
-from training.study import Study, take_folder, work
+from training.study import Study, take_folder
 from training.study_charts import draw
+from training.study_flags import Trainings, trained
 from training.study_plan import PLANS, Plan, of_recipes, read_plan
 from training.study_report import markdown
 from training.study_starts import left_out, named_starts
@@ -43,34 +38,9 @@ class StudyArguments:
     """Rows and seeds: published, stand-in, focal, back (with --start source=PATH tuned=PATH), or a TOML file."""
     recipes: tuple[str, ...] = ()
     """A row for each of these recipes, instead of a plan."""
-    seeds: tuple[int, ...] = ()
-    """Seeds of each row, instead of the plan's; differences need two or more."""
-    preset: str | None = None
-    """Network of every row."""
-    classes: tuple[str, ...] = ()
-    """Class names of every row, in order, instead of the recipes' own."""
-    size: str | None = None
-    """WIDTHxHEIGHT of every row's input."""
-    steps: int | None = None
-    """Steps of every row."""
-    batch: int | None = None
-    """Pictures a step of every row; rate and steps follow unless they are given."""
-    processes: int = 1
-    """Runs that are trained at a time."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    threads: int = 0
-    """CPU threads of torch in each process; 0 leaves torch its own choice."""
-    workers: int = 1
-    """Processes that read and augment pictures, for each run."""
-    checkpoint_every: int = 250
-    """Steps between checkpoints."""
-    evaluate_every: Annotated[int, tyro.conf.arg(help="Steps between points of the curves; 0 for the end alone.")] = (
-        1000
-    )
+    trainings: tyro.conf.OmitArgPrefixes[Trainings] = field(default_factory=Trainings)
 
     def __post_init__(self) -> None:
-        require("processes", 1 <= self.processes <= 64, "1 to 64", self.processes)
         chosen = bool(self.plan) + bool(self.recipes)
         require("plan", chosen == 1, "a plan or recipes, one of the two", "both" if chosen else "neither")
 
@@ -81,7 +51,7 @@ def study(arguments: StudyArguments) -> int:
     take_folder(wanted)
     for name, reason in wanted.left_out.items():
         print(f"row {name} is left out: {reason}")
-    failed = _worked(wanted, arguments.processes)
+    failed = trained(wanted, arguments.trainings.processes)
     report(wanted)
     return 1 if failed else 0
 
@@ -98,23 +68,10 @@ def report(wanted: Study) -> None:
 
 
 def _study(arguments: StudyArguments) -> Study:
-    changes: dict[str, Any] = {
-        name: value for name in ("preset", "size", "steps", "batch") if (value := getattr(arguments, name)) is not None
-    }
-    changes |= {"classes": arguments.classes} if arguments.classes else {}
-    plan = _plan(arguments).resolved(changes, arguments.seeds)
+    trainings = arguments.trainings
+    plan = _plan(arguments).resolved(trainings.changes(), trainings.seeds)
     target, held_out = _target(arguments)
-    base = TrainArguments(
-        target=(target,),
-        out=arguments.out,
-        held_out=held_out,
-        source=_source(arguments.source),
-        device=arguments.device,
-        threads=arguments.threads,
-        workers=arguments.workers,
-        checkpoint_every=arguments.checkpoint_every,
-        evaluate_every=arguments.evaluate_every,
-    )
+    base = trainings.base(target, held_out, arguments.out, _source(arguments.source))
     starts = named_starts(arguments.start)
     return Study(plan, starts, base, left_out(plan, starts, arguments.source is not None))
 
@@ -138,27 +95,3 @@ def _target(arguments: StudyArguments) -> tuple[Path, Path]:
 def _source(source: Path | None) -> Path | None:
     whole = source is not None and (source / "annotations" / "instances_train2017.json").is_file()
     return Path(f"{source}:train2017") if whole else source
-
-
-def _worked(wanted: Study, processes: int) -> bool:
-    """Whether a run has failed, in this process or in one of the others."""
-    if processes == 1:
-        return bool(work(wanted, _say))
-    context = multiprocessing.get_context("spawn")
-    others = [context.Process(target=_work_and_exit, args=(wanted,)) for _ in range(processes)]
-    for other in others:
-        other.start()
-    try:
-        for other in others:
-            other.join()
-    finally:
-        for other in others:
-            other.terminate()
-    return any(other.exitcode for other in others)
-
-
-def _work_and_exit(wanted: Study) -> None:
-    sys.exit(1 if work(wanted, _say) else 0)
-
-
-_say: Callable[[str], None] = partial(print, flush=True)
