@@ -69,7 +69,7 @@ class Pipeline:
         """Answer one frame whose turn it is; raises ``FrameError`` if it cannot be used."""
         work = Work(frame, options.limited(self._max_instances))
         try:
-            if self._batcher.idle <= self._decoding:
+            if self._ahead and self._batcher.idle <= self._decoding:
                 await self._decode_ahead(work)
             run = await self._batcher.submit(work, turn.release, self.turns.give)
         finally:
@@ -114,7 +114,7 @@ class Pipeline:
         failed = {index: error for index, work in enumerate(batch) if (error := self._failure(work)) is not None}
         sound = [work for index, work in enumerate(batch) if index not in failed]
         outputs = iter(_network(engine, sound, self.model) if sound else [])
-        alone = len(batch) == 1 and not self._batcher.waiting and not self._decoding
+        alone = not self._ahead or (len(batch) == 1 and not self._batcher.waiting and not self._decoding)
         return [
             failed[index] if index in failed else self._answer(work, next(outputs)) if alone else next(outputs)
             for index, work in enumerate(batch)
@@ -151,9 +151,7 @@ class Pipeline:
         if self._finishing >= self._most_finishing:  # masks are what takes longest: frames would grow old before them
             return math.inf
         starts_in_s = self._batcher.starts_in_s(preparing)
-        if self._ahead:
-            return starts_in_s - self._preparing.at_most_s()
-        return math.inf if starts_in_s > 0 else 0.0  # not before an engine is free, which is told when it is
+        return starts_in_s - self._preparing.at_most_s() if self._ahead else starts_in_s
 
     async def _on(self, pool: ThreadPoolExecutor, step: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(pool, step)
