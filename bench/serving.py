@@ -32,6 +32,9 @@ from streetmask.server_process import server_process
 
 _LOST_SHARE = 0.01
 _SWEEP_STEPS = 6
+_AROUND = 3
+"""Windows of throughput before a load that is told in multiples of it, and as many after."""
+
 _CLOSED_STREAMS = 2
 _IN_FLIGHT = 3
 """Frames that a client keeps unanswered in a closed loop: one in work, one waiting, one on its way."""
@@ -160,7 +163,15 @@ class Bench:
         return report
 
     def _overload(self, times: float) -> None:
-        self._load(f"{times:g} x throughput", self._shared(times * self.found["throughput"]["served_fps"]))
+        """A load of so many times the throughput, which is measured again before and after, as the machine drifts."""
+        before = self._served()
+        report = self._load(f"{times:g} x throughput", self._shared(times * self.found["throughput"]["served_fps"]))
+        around = [*before, *self._served()]
+        report |= {"samples_around_fps": around, "of_throughput": round(report["answered_fps"] / median(around), 4)}
+
+    def _served(self) -> list[float]:
+        with self._clients(_CLOSED_STREAMS) as clients:
+            return [served_fps(clients, self._frames) for _ in range(_AROUND)]
 
     def _shared(self, fps: float) -> tuple[float, ...]:
         """A load of so many frames a second in all, in the proportions of the asked rates."""

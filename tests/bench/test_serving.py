@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -70,6 +71,10 @@ def test_a_spawned_server_is_held_against_its_engine_in_a_loop_and_taken_to_its_
     loads = [name for name in report["loads"] if not name.endswith("again")]
     assert loads == ["load", "1.5 x throughput", "sweep 1", "sweep 2"]
     assert len(report["sweep"]["trials"]) == len(report["loads"]) - 2
+    loaded = report["loads"]["1.5 x throughput"]
+    around = loaded["samples_around_fps"]
+    assert len(around) == 6
+    assert loaded["of_throughput"] == pytest.approx(loaded["answered_fps"] / median(around), abs=1e-3)
     assert report["server_memory"]["resident_bytes"] > 1 << 20
     memory = report["loads"]["load"]["server_memory"]
     assert memory["most_bytes"] >= memory["end_bytes"] > 1 << 20
