@@ -19,7 +19,7 @@ _LONG = 3000
 def serve_parts(run: Document) -> list[str]:
     """Loads, throughput, memory and the server's own stages."""
     heads = ["load", "offered fps", "answered fps", "dropped", "lost", "age p50", "p95", "p99", "max", "sent late p95"]
-    heads += ["added p50", "added p99", "age p95 / work", "answered / throughput", "fairness"]
+    heads += ["added p50", "added p99", "age p95 / work", "fairness"]
     rows = []
     for name, load in run.get("loads", {}).items():
         frames, age = load["frames"], load["age_ms"]
@@ -27,7 +27,7 @@ def serve_parts(run: Document) -> list[str]:
             [name, number(load["offered_fps"]), number(load["answered_fps"])]
             + [f"{frames.get('dropped', 0)} of {frames['due']}", str(sum(frames.get(kind, 0) for kind in _LOST))]
             + [number(age.get(key)) for key in ("median", "p95", "p99", "max")]
-            + [number(load["late_ms"].get("p95")), *_added(load), _share(load), f"{load['fairness']:.3f}"]
+            + [number(load["late_ms"].get("p95")), *_added(load), f"{load['fairness']:.3f}"]
         )
     settings = run["settings"]
     width, height = settings["frame_size"]
@@ -57,11 +57,6 @@ def _added(load: dict[str, Any]) -> list[str]:
     return [number(added.get("median")), number(added.get("p99")), times]
 
 
-def _share(load: dict[str, Any]) -> str:
-    """Of what the server answers when it is kept busy, right before and after the load; of those that it is told of."""
-    return f"{load['of_throughput']:.3f}" if "of_throughput" in load else ""
-
-
 def _throughput_parts(run: Document) -> list[str]:
     lines = []
     found = run.get("throughput", {})
@@ -77,6 +72,9 @@ def _throughput_parts(run: Document) -> list[str]:
             f"Highest load with 95 in 100 answers within {sweep['bound_ms']:g} ms: {sweep['highest_fps']:.1f} fps"
         )
     for name, load in run.get("loads", {}).items():
+        if "of_throughput" in load:
+            ratio = ratio_text(load["of_throughput"])
+            lines.append(f"Under {name} {ratio} of the throughput is answered, in turns with it")
         if load.get("server_memory") and not name.startswith("sweep"):
             lines.append(_memory_words(name, load))
     if run.get("server_memory"):
