@@ -55,7 +55,7 @@ bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: a quarter of 
 	$(BENCH) accuracy $(BENCH_MODEL) --engines $(CPU_ENGINES) torch torch-bfloat16 --data unseen-100=$(BENCH_DATA) \
 		--out runs/bench/accuracy.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 30 --size 1280x720 --seconds 30 --out runs/bench/demo.json
-	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 0.5 1.5 --sweep --seconds 20 \
+	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 0.5 1.5 --sweep --seconds 15 \
 		--engine openvino --precision int8 --out runs/bench/serve.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 0.5 1.5 --seconds 20 \
 		--engine onnxruntime --precision float32 --out runs/bench/serve-float32.json

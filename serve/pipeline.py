@@ -1,7 +1,8 @@
 """From a frame's bytes to its answer in stages that overlap, with every blocking step off the event loop.
 
-Decoding, the network, and laying masks onto the frame have threads of their own: while the network is busy with one
-frame, the next is decoded and the last one's masks are drawn up.
+A frame that finds the network idle passes through one thread, which is sooner done than several that wake one another.
+While the network is busy, the next frame is decoded and the last one's masks are drawn up in threads of their own; not
+so where several lanes share a CPU, each of which then does all of its frame's work.
 """
 
 import asyncio
@@ -108,8 +109,8 @@ class Pipeline:
     def _run(self, engine: Engine, batch: Sequence[Work]) -> list[Answer | Outputs | StreetMaskError]:
         """What a lane does for frames that came together: each gets its own rows, or why it has none.
 
-        A frame that found the lane idle is decoded here, and the answer of one that nobody waits behind is finished
-        here: a thread that has all at hand is sooner done than several that wake one another.
+        Frames that are not decoded yet are decoded here, and the answer of one that nobody waits behind is finished
+        here.
         """
         failed = {index: error for index, work in enumerate(batch) if (error := self._failure(work)) is not None}
         sound = [work for index, work in enumerate(batch) if index not in failed]
