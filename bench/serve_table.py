@@ -32,8 +32,10 @@ def serve_parts(run: Document) -> list[str]:
     settings = run["settings"]
     width, height = settings["frame_size"]
     sent = "raw pixels" if not settings["jpeg_quality"] else f"JPEG of quality {settings['jpeg_quality']}"
+    named = " in ".join(word for word in (settings.get("engine"), settings.get("precision")) if word)
     asked = (
-        f"{settings['streams']} stream(s), {settings['arrivals']} arrivals, {settings['seconds']:g} s a load, "
+        f"On {named or 'its fastest engine'}: {settings['streams']} stream(s), {settings['arrivals']} arrivals, "
+        f"{settings['seconds']:g} s a load, "
         f"{width}x{height} ({settings['frames'] or 'generated'}) as {sent}."
     )
     parts = [machine(run), asked, markdown(heads, rows), *_throughput_parts(run)]
