@@ -43,7 +43,7 @@ BENCH_RUNS = $(wildcard $(addprefix runs/bench/,export.json engine.json jpeg.jso
 	accuracy.json decode.json serve.json serve-float32.json demo.json demo-long.json soak.json faults.json \
 	neighbours.json swaps.json triton.json track.json train.json))
 
-bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten minutes, no GPU
+bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: a quarter of an hour, no GPU
 	$(VENV)/bin/streetmask data synth $(dir $(BENCH_DATA)) --count 100 --seed 900
 	$(BENCH) engine $(BENCH_MODEL) --engines $(CPU_ENGINES) torch torch-bfloat16 --rows drawn every \
 		--rounds 40 --out runs/bench/engine.json
@@ -55,9 +55,9 @@ bench: $(VENV)/installed  ## measure here and write BENCHMARKS.md: about ten min
 	$(BENCH) accuracy $(BENCH_MODEL) --engines $(CPU_ENGINES) torch torch-bfloat16 --data unseen-100=$(BENCH_DATA) \
 		--out runs/bench/accuracy.json
 	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 30 --size 1280x720 --seconds 30 --out runs/bench/demo.json
-	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 0.5 1.5 --sweep --seconds 5 \
+	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 0.5 1.5 --sweep --seconds 15 \
 		--engine openvino --precision int8 --out runs/bench/serve.json
-	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 0.5 1.5 --seconds 5 \
+	$(BENCH) serve --spawn $(BENCH_MODEL) --rate 10 --bare --overload 0.5 1.5 --seconds 20 \
 		--engine onnxruntime --precision float32 --out runs/bench/serve-float32.json
 	$(BENCH) track $(BENCH_MODEL) --engine openvino --out runs/bench/track.json
 	$(BENCH) train street-nano --batch 4 --rounds 20 --fed-steps 10 --out runs/bench/train.json

@@ -248,6 +248,12 @@ def load_report(logs: list[StreamLog]) -> dict[str, Any]:
     }
 
 
+def answers_per_second(logs: list[StreamLog]) -> float:
+    """From the first answer to the last, as of a closed loop: a short load's beginning does not count. 0 for fewer."""
+    times_s = [outcome.at_s for log in logs for outcome in log.all_outcomes() if outcome.kind == "answered"]
+    return (len(times_s) - 1) / (max(times_s) - min(times_s)) if len(times_s) > 1 else 0.0
+
+
 def _window(logs: list[StreamLog]) -> tuple[float, float]:
     """From the first frame due until one period after the last, or until the load was cut off."""
     firsts = [log.due_s[0] for log in logs if log.due_s]

@@ -32,8 +32,10 @@ def serve_parts(run: Document) -> list[str]:
     settings = run["settings"]
     width, height = settings["frame_size"]
     sent = "raw pixels" if not settings["jpeg_quality"] else f"JPEG of quality {settings['jpeg_quality']}"
+    named = " in ".join(word for word in (settings.get("engine"), settings.get("precision")) if word)
     asked = (
-        f"{settings['streams']} stream(s), {settings['arrivals']} arrivals, {settings['seconds']:g} s a load, "
+        f"On {named or 'its fastest engine'}: {settings['streams']} stream(s), {settings['arrivals']} arrivals, "
+        f"{settings['seconds']:g} s a load, "
         f"{width}x{height} ({settings['frames'] or 'generated'}) as {sent}."
     )
     parts = [machine(run), asked, markdown(heads, rows), *_throughput_parts(run)]
@@ -72,6 +74,9 @@ def _throughput_parts(run: Document) -> list[str]:
             f"Highest load with 95 in 100 answers within {sweep['bound_ms']:g} ms: {sweep['highest_fps']:.1f} fps"
         )
     for name, load in run.get("loads", {}).items():
+        if "of_throughput" in load:
+            ratio = ratio_text(load["of_throughput"])
+            lines.append(f"Under {name} {ratio} of the throughput is answered, in turns with it")
         if load.get("server_memory") and not name.startswith("sweep"):
             lines.append(_memory_words(name, load))
     if run.get("server_memory"):

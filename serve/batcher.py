@@ -117,6 +117,16 @@ class Batcher(Generic[Work, Result]):
             heapq.heapreplace(free_s, free_s[0] + usual_s)
         return free_s[0]
 
+    @property
+    def waiting(self) -> int:
+        """Pieces that no lane has taken yet."""
+        return len(self._waiting)
+
+    @property
+    def idle(self) -> int:
+        """Lanes that have nothing to do, with what waits already given to them."""
+        return sum(began_s is None for began_s in self._began_s) - len(self._waiting)
+
     def close(self) -> None:
         """Refuse further work, cancel what waits, and wait for what runs."""
         with self._changed:

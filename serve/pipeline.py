@@ -1,7 +1,8 @@
 """From a frame's bytes to its answer in stages that overlap, with every blocking step off the event loop.
 
-Decoding, the network, and laying masks onto the frame have threads of their own: while the network is busy with one
-frame, the next is decoded and the last one's masks are drawn up.
+A frame that finds the network idle passes through one thread, which is sooner done than several that wake one another.
+While the network is busy, the next frame is decoded and the last one's masks are drawn up in threads of their own; not
+so where several lanes share a CPU, each of which then does all of its frame's work.
 """
 
 import asyncio
@@ -10,12 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scene.errors import ServerError
+from scene.errors import ServerError, StreetMaskError
 from scene.image import Decoded
 from serve.answer import Answer, Options, StageClock
 from serve.batcher import Batcher
@@ -29,11 +30,17 @@ from serve.usual import Usual
 Result = TypeVar("Result")
 
 
-class Wanted(NamedTuple):
-    """What one frame asks of the engine: the network's input, and a score that rows must exceed to matter."""
+class Work:
+    """One frame on its way: what is known of it so far. Whoever has it in hand is alone with it."""
 
-    images: NDArray[np.uint8]
-    score_threshold: float
+    def __init__(self, frame: EncodedFrame, options: Options) -> None:
+        self.frame = frame
+        self.options = options
+        self.clock = StageClock(frame.arrived_s)
+        self.size_hw = (0, 0)
+        self.decoded_in_s = 0.0
+        self.images: NDArray[np.uint8] | None = None
+        """The network's input [1, H, W, 3], once it is decoded."""
 
 
 class Pipeline:
@@ -46,11 +53,14 @@ class Pipeline:
         self._max_instances = settings.max_instances
         self._ahead = _ahead(model, settings)
         self._reduced = settings.reduced_decoding
-        lanes = [partial(_run, engine) for engine in model.engines]
-        self._batcher: Batcher[Wanted, Outputs] = Batcher(lanes, settings.max_batch, settings.batch_delay_ms / 1000)
+        lanes = [partial(self._run, engine) for engine in model.engines]
+        self._batcher: Batcher[Work, Answer | Outputs | StreetMaskError] = Batcher(
+            lanes, settings.max_batch, settings.batch_delay_ms / 1000
+        )
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._finishers = ThreadPoolExecutor(settings.mask_threads, thread_name_prefix="masks")
         self._preparing = Usual()
+        self._decoding = 0
         self._finishing = 0
         self._most_finishing = settings.mask_threads + len(lanes) * settings.max_batch
         self.closed = False
@@ -58,24 +68,19 @@ class Pipeline:
 
     async def answer(self, frame: EncodedFrame, options: Options, turn: Turn) -> Answer:
         """Answer one frame whose turn it is; raises ``FrameError`` if it cannot be used."""
-        clock = StageClock(frame.arrived_s)
-        options = options.limited(self._max_instances)
+        work = Work(frame, options.limited(self._max_instances))
         try:
-            started_s = time.perf_counter()
-            size_hw, batch = await self._on(self._decoders, lambda: self._read(frame, clock))
-            self._preparing.note(time.perf_counter() - started_s)
-            wanted = Wanted(batch, self.model.least_score(options))
-            run = await self._batcher.submit(wanted, turn.release, self.turns.give)
+            if self._ahead and self._batcher.idle <= self._decoding:
+                await self._decode_ahead(work)
+            run = await self._batcher.submit(work, turn.release, self.turns.give)
         finally:
             turn.release()
             self.turns.give()
-        clock.add("network", run.spent_ms)
-        self._finishing += 1
-        try:
-            return await self._on(self._finishers, lambda: self.model.finish(run.result, size_hw, options, clock))
-        finally:
-            self._finishing -= 1
-            self.turns.give()
+        result = run.result
+        if isinstance(result, StreetMaskError):
+            raise result
+        self._preparing.note(work.decoded_in_s)
+        return result if isinstance(result, Answer) else await self._finish(work, result)
 
     def close(self) -> None:
         """Forget what waits and wait for what runs."""
@@ -84,10 +89,56 @@ class Pipeline:
         self._batcher.close()
         self._finishers.shutdown(cancel_futures=True)
 
-    def _read(self, frame: EncodedFrame, clock: StageClock) -> tuple[tuple[int, int], NDArray[np.uint8]]:
-        with clock.stage("decode"):
-            image, size_hw = self._decoded(frame)
-        return size_hw, self.model.prepare(image, clock)
+    async def _decode_ahead(self, work: Work) -> None:
+        """In a thread of its own, as the network is busy."""
+        self._decoding += 1
+        try:
+            await self._on(self._decoders, lambda: self._decode(work))
+        finally:
+            self._decoding -= 1
+
+    async def _finish(self, work: Work, outputs: Outputs) -> Answer:
+        """In a thread of its own, as the network goes on."""
+        self._finishing += 1
+        try:
+            return await self._on(self._finishers, lambda: self._answer(work, outputs))
+        finally:
+            self._finishing -= 1
+            self.turns.give()
+
+    def _run(self, engine: Engine, batch: Sequence[Work]) -> list[Answer | Outputs | StreetMaskError]:
+        """What a lane does for frames that came together: each gets its own rows, or why it has none.
+
+        Frames that are not decoded yet are decoded here, and the answer of one that nobody waits behind is finished
+        here.
+        """
+        failed = {index: error for index, work in enumerate(batch) if (error := self._failure(work)) is not None}
+        sound = [work for index, work in enumerate(batch) if index not in failed]
+        outputs = iter(_network(engine, sound, self.model) if sound else [])
+        alone = not self._ahead or (len(batch) == 1 and not self._batcher.waiting and not self._decoding)
+        return [
+            failed[index] if index in failed else self._answer(work, next(outputs)) if alone else next(outputs)
+            for index, work in enumerate(batch)
+        ]
+
+    def _failure(self, work: Work) -> StreetMaskError | None:
+        """Why a frame that is not decoded yet cannot be."""
+        try:
+            if work.images is None:
+                self._decode(work)
+        except StreetMaskError as error:
+            return error
+        return None
+
+    def _decode(self, work: Work) -> None:
+        started_s = time.perf_counter()
+        with work.clock.stage("decode"):
+            image, work.size_hw = self._decoded(work.frame)
+        work.images = self.model.prepare(image, work.clock)
+        work.decoded_in_s = time.perf_counter() - started_s
+
+    def _answer(self, work: Work, outputs: Outputs) -> Answer:
+        return self.model.finish(outputs, work.size_hw, work.options, work.clock)
 
     def _decoded(self, frame: EncodedFrame) -> Decoded:
         """The picture, smaller where that is sooner done and the network sees as much, and the frame's own size."""
@@ -101,9 +152,7 @@ class Pipeline:
         if self._finishing >= self._most_finishing:  # masks are what takes longest: frames would grow old before them
             return math.inf
         starts_in_s = self._batcher.starts_in_s(preparing)
-        if self._ahead:
-            return starts_in_s - self._preparing.at_most_s()
-        return math.inf if starts_in_s > 0 else 0.0  # not before an engine is free, which is told when it is
+        return starts_in_s - self._preparing.at_most_s() if self._ahead else starts_in_s
 
     async def _on(self, pool: ThreadPoolExecutor, step: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(pool, step)
@@ -153,10 +202,15 @@ def _cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _run(engine: Engine, batch: Sequence[Wanted]) -> list[Outputs]:
-    """One run for frames that came together; each gets its own rows."""
+def _network(engine: Engine, batch: Sequence[Work], model: Model) -> list[Outputs]:
+    """One run for all of them."""
+    images = [work.images for work in batch if work.images is not None]
+    started_s = time.perf_counter()
+    least = min(model.least_score(work.options) for work in batch)
+    fields: tuple[Any, ...] = engine.run(images[0] if len(images) == 1 else np.concatenate(images), least)
+    spent_ms = (time.perf_counter() - started_s) * 1000
+    for work in batch:
+        work.clock.add("network", spent_ms)
     if len(batch) == 1:
-        return [engine.run(*batch[0])]
-    images = np.concatenate([wanted.images for wanted in batch])
-    fields: tuple[Any, ...] = engine.run(images, min(wanted.score_threshold for wanted in batch))
+        return [Outputs(*fields)]
     return [Outputs(*(rows[index : index + 1] for rows in fields)) for index in range(len(batch))]

@@ -2,10 +2,10 @@
 
 A frame that is taken too early grows old while it waits, decoded, for the network; one that is taken too late leaves
 the network idle. So turns are given just in time: when the expected wait for the network is no longer than the
-preparing takes. Among those who wait, the highest priority goes first, and in it whoever has not had a turn in this
-round (start-time fair queueing, Goyal et al. 1996, with a turn as the unit of service): shares are max-min fair, and a
-stream that asks for little gets all of it, however much its neighbour asks for. In a round the freshest frame goes
-first: the older ones may still be replaced by newer ones before their turn comes.
+preparing takes. Among those who wait, the highest priority goes first, and in it turns are had in rounds, one a member
+(start-time fair queueing, Goyal et al. 1996, with a turn as the unit of service): shares are max-min fair, and a stream
+that asks for little gets all of it, however much its neighbour asks for. Of those who are no more than a round ahead of
+the last the freshest frame goes first: older ones may still be replaced by newer ones before their turn comes.
 """
 
 import asyncio
@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _NUMBERS = itertools.count()
+
+_SLACK = 1
+"""Rounds by which a member may be ahead of another that waits, where its frame is fresher."""
 
 
 class TurnsEndedError(Exception):
@@ -116,18 +119,25 @@ class Turns:
                 if wait_s < math.inf:
                     self._timer = asyncio.get_running_loop().call_later(wait_s, self.give)
                 return
-            first = min(self._waiting, key=_place)
+            first, last = self._next()
             self._waiting.remove(first)
             if not first.turn.done():
-                self._round = max(self._round, first.round, first.member.round)
-                first.member.round = self._round + 1
+                self._round = max(self._round, last)
+                first.member.round = _round(first) + 1
                 self._out += 1
                 first.turn.set_result(Turn(self._given_back))
+
+    def _next(self) -> tuple[_Waiter, int]:
+        """Whose turn it is: the freshest of the highest priority who is not too far ahead. And the last one's round."""
+        highest = max(waiter.member.priority for waiter in self._waiting)
+        peers = [waiter for waiter in self._waiting if waiter.member.priority == highest]
+        last = min(map(_round, peers))
+        return min((waiter for waiter in peers if _round(waiter) <= last + _SLACK), key=_age), last
 
     def _round_of(self, member: Member) -> int:
         if member.at != self._number:
             member.at, member.round = self._number, self._round + 1
-        return max(self._round, member.round)
+        return max(self._round - _SLACK, member.round)
 
     def _given_back(self) -> None:
         self._out -= 1
@@ -138,8 +148,11 @@ def _for_ever(_: int) -> float:
     return math.inf
 
 
-def _place(waiter: _Waiter) -> tuple[int, int, float, int]:
+def _round(waiter: _Waiter) -> int:
+    """A member that waits several times, for single calls, has one turn a round nevertheless."""
+    return max(waiter.round, waiter.member.round)
+
+
+def _age(waiter: _Waiter) -> tuple[float, int, int]:
     arrived_s = waiter.member.arrived_s
-    freshness = -math.inf if arrived_s is None else -arrived_s()
-    # A member that waits several times, for single calls, has one turn a round nevertheless.
-    return -waiter.member.priority, max(waiter.round, waiter.member.round), freshness, waiter.number
+    return -math.inf if arrived_s is None else -arrived_s(), _round(waiter), waiter.number

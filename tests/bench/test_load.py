@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable
 import numpy as np
 import pytest
 
-from bench.load import Outcome, StreamLog, drive, due_times, load_report
+from bench.load import Outcome, StreamLog, answers_per_second, drive, due_times, load_report
 from scene.errors import ServerError
 from serve.answer import Answer, StageTimes
 from serve.client import Received
@@ -83,6 +83,18 @@ def test_no_reply_is_told_as_such() -> None:
     report = load_report([log])
     assert report["frames"] == {"due": 0}
     assert report["age_ms"] == {"count": 0}
+
+
+def test_the_rate_of_answers_counts_from_the_first_to_the_last() -> None:
+    assert answers_per_second([]) == 0
+    logs = [
+        StreamLog(
+            10.0, [0.0], [0.0], {0: Outcome("answered", 1.0, at_s=moment_s), 1: Outcome("dropped", 1.0, at_s=9.0)}
+        )
+        for moment_s in (3.0, 3.5, 4.0)
+    ]
+    assert answers_per_second(logs[:1]) == 0
+    assert answers_per_second(logs) == 2
 
 
 def test_an_engine_within_its_capacity_shows_its_delay_as_age_and_median() -> None:

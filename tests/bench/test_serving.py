@@ -70,6 +70,9 @@ def test_a_spawned_server_is_held_against_its_engine_in_a_loop_and_taken_to_its_
     loads = [name for name in report["loads"] if not name.endswith("again")]
     assert loads == ["load", "1.5 x throughput", "sweep 1", "sweep 2"]
     assert len(report["sweep"]["trials"]) == len(report["loads"]) - 2
+    loaded = report["loads"]["1.5 x throughput"]
+    assert len(loaded["samples_served_fps"]) == len(loaded["samples_answered_fps"]) == 8
+    assert loaded["of_throughput"]["low"] <= loaded["of_throughput"]["ratio"] <= loaded["of_throughput"]["high"]
     assert report["server_memory"]["resident_bytes"] > 1 << 20
     memory = report["loads"]["load"]["server_memory"]
     assert memory["most_bytes"] >= memory["end_bytes"] > 1 << 20

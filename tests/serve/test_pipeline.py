@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from scene.errors import FrameError, ServerError
 from scene.image import RgbImage
 from serve.answer import Answer, Options, StageClock
+from serve.engines import Outputs
 from serve.frame import EncodedFrame
 from serve.model import Model
-from serve.pipeline import Admitted, Pipeline
+from serve.pipeline import Admitted, Pipeline, Work
 from serve.settings import DecodeAhead, ServerSettings
 from serve.turns import Member, Turn
 from tests.serve.conftest import PATIENCE_S, GatedEngine
@@ -180,6 +181,49 @@ async def test_a_frame_is_decoded_while_the_network_is_busy_where_that_is_wanted
     gated.open(lanes + 1)
     await asyncio.gather(*frames)
     pipeline.close()
+
+
+async def test_what_finds_all_idle_passes_through_one_thread_and_stages_overlap_otherwise(
+    tiny: Model, gated: GatedEngine
+) -> None:
+    threads: list[tuple[str, str]] = []
+
+    class Watched(Model):
+        def prepare(self, image: RgbImage, clock: StageClock) -> NDArray[np.uint8]:
+            threads.append(("prepare", threading.current_thread().name.partition("_")[0]))
+            return super().prepare(image, clock)
+
+        def finish(self, *arguments: Any) -> Answer:
+            threads.append(("finish", threading.current_thread().name.partition("_")[0]))
+            return super().finish(*arguments)
+
+    pipeline = Pipeline(Watched(tiny.artifact, gated), ServerSettings())
+    first = asyncio.create_task(answer(pipeline, EncodedFrame.raw(RED)))
+    await asyncio.to_thread(gated.wait_entered)
+    gated.open()
+    await first
+    assert threads == [("prepare", "engine-0"), ("finish", "engine-0")]
+    second, third = (asyncio.create_task(answer(pipeline, EncodedFrame.raw(RED))) for _ in range(2))
+    await asyncio.to_thread(gated.wait_entered)
+    while len(threads) < 4:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)  # the third waits before the network by then
+    gated.open(2)
+    await asyncio.gather(second, third)
+    pipeline.close()
+    assert threads[2:4] == [("prepare", "engine-0"), ("prepare", "decode")]
+    assert sorted(threads[4:]) == [("finish", "engine-0"), ("finish", "masks")]
+
+
+async def test_of_frames_that_come_together_a_broken_one_costs_no_other(tiny: Model) -> None:
+    pipeline = Pipeline(tiny, ServerSettings(max_batch=3))
+    work = [Work(EncodedFrame(data), Options()) for data in (b"", EncodedFrame.jpeg(RED, 95).data, b"no picture")]
+    empty, sound, broken = pipeline._run(tiny.engine, work)
+    pipeline.close()
+    assert isinstance(empty, FrameError)
+    assert isinstance(broken, FrameError)
+    assert isinstance(sound, Outputs)
+    assert int(sound.num[0]) == 1
 
 
 async def test_no_frame_is_begun_while_masks_are_what_takes_longest(tiny: Model) -> None:
