@@ -174,25 +174,35 @@ class Bench:
         rates = self._shared(times * self.found["throughput"]["served_fps"])
         report = self._load(f"{times:g} x throughput", rates)
         if times > 1:
-            report |= self._held_against_throughput(rates)
+            self._held_against_throughput(report, rates)
 
-    def _held_against_throughput(self, rates: tuple[float, ...]) -> dict[str, Any]:
-        served, answered = [], []
+    def _held_against_throughput(self, report: dict[str, Any], rates: tuple[float, ...]) -> None:
+        """Windows of the throughput and of this load in turns, the order turned round each time."""
+        arguments = self._arguments
+        plan = LoadPlan(rates, 2 * _WINDOW_S, arguments.arrivals, arguments.seed)
+        samples: dict[str, list[float]] = {"served": [], "answered": []}
+        report |= {f"samples_{name}_fps": values for name, values in samples.items()}
         with self._clients(max(_CLOSED_STREAMS, len(rates))) as clients:
-            exchanges: list[Exchange] = [
-                partial(client.stream, in_flight=ANY_IN_FLIGHT, reconnect=False) for client in clients[: len(rates)]
-            ]
-            for _ in range(self._arguments.windows):
-                served.append(served_fps(clients[:_CLOSED_STREAMS], self._frames))
-                logs, ending = run_load(
-                    exchanges, self._frames, LoadPlan(rates, 2 * _WINDOW_S), partial(close_all, clients)
-                )
-                if ending != "whole":
-                    raise KeyboardInterrupt if ending == "stopped" else ServerError("the server left frames unanswered")
-                answered.append(answers_per_second(logs))
-        ratio = asdict(paired_ratio(answered, served))
-        print(f"answered of the throughput in the same minute: {ratio_text(ratio)}", flush=True)
-        return {"samples_served_fps": served, "samples_answered_fps": answered, "of_throughput": ratio}
+            turns: dict[str, Callable[[], float]] = {
+                "served": partial(served_fps, clients[:_CLOSED_STREAMS], self._frames),
+                "answered": partial(self._answered_fps, clients, plan),
+            }
+            for number in range(arguments.windows):
+                for name in list(turns)[:: -1 if number % 2 else 1]:
+                    samples[name].append(turns[name]())
+        report["of_throughput"] = asdict(paired_ratio(samples["answered"], samples["served"]))
+        print(f"answered of the throughput in the same minute: {ratio_text(report['of_throughput'])}", flush=True)
+
+    def _answered_fps(self, clients: list[Client], plan: LoadPlan) -> float:
+        exchanges: list[Exchange] = [
+            partial(client.stream, in_flight=ANY_IN_FLIGHT, reconnect=False) for client in clients[: len(plan.rates)]
+        ]
+        logs, ending = run_load(exchanges, self._frames, plan, partial(close_all, clients))
+        if ending == "stopped":
+            raise KeyboardInterrupt
+        if ending == "stalled":
+            raise ServerError("the server left frames of a load unanswered; it was given up")
+        return answers_per_second(logs)
 
     def _shared(self, fps: float) -> tuple[float, ...]:
         """A load of so many frames a second in all, in the proportions of the asked rates."""

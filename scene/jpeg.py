@@ -21,6 +21,7 @@ _MAX_SEGMENTS = 10_000
 _SCAN, _END = 0xDA, 0xD9
 _ALONE = (0x01, 0xD8, _END)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BASELINE = frozenset({0xC0, 0xC1})
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 # OpenCV names the reduced flags for grey and BGR only; the bit alone says the scale, whatever the colour's order.
 _REDUCED = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
@@ -28,15 +29,14 @@ _REDUCED = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4
 
 def size_hw(data: bytes) -> tuple[int, int] | None:
     """The (height, width) in the frame header; None where none comes before the first scan, and for other files."""
-    if not data.startswith(START):
-        return None
-    for code, position in _segments(data, len(START)):
-        if code == _SCAN:
-            return None
-        if code in _FRAMES:
-            header = data[position + 3 : position + 7]
-            return (int.from_bytes(header[:2], "big"), int.from_bytes(header[2:], "big")) if len(header) == 4 else None
-    return None
+    _, position = _frame_header(data)
+    header = data[position + 3 : position + 7] if position >= 0 else b""
+    return (int.from_bytes(header[:2], "big"), int.from_bytes(header[2:], "big")) if len(header) == 4 else None
+
+
+def is_baseline(data: bytes) -> bool:
+    """Whether it is sequential, so that decoding takes one pass over its pixels and no more."""
+    return _frame_header(data)[0] in _BASELINE
 
 
 def is_whole(data: bytes) -> bool:
@@ -62,6 +62,16 @@ def decode(data: bytes, scale: int = 1) -> NDArray[np.uint8] | None:
         return cast(NDArray[np.uint8] | None, cv2.imdecode(np.frombuffer(data, np.uint8), flags))
     except cv2.error:
         return None
+
+
+def _frame_header(data: bytes) -> tuple[int, int]:
+    """The code of the frame header before the first scan and where its length stands; (0, -1) without one."""
+    for code, position in _segments(data, len(START)) if data.startswith(START) else ():
+        if code in _FRAMES:
+            return code, position
+        if code == _SCAN:
+            break
+    return 0, -1
 
 
 def _has_too_many_scans(data: bytes) -> bool:

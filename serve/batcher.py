@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Timed(Generic[Result]):
-    """A result, the milliseconds that the engine itself took for its batch, and how many were in that."""
+    """A result, the milliseconds that the lane took for its batch, and how many were in that."""
 
     result: Result
     spent_ms: float
@@ -56,14 +56,14 @@ class _Piece(Generic[Work, Result]):
 class Batcher(Generic[Work, Result]):
     """Runs blocking functions, one a lane, on batches of what is submitted.
 
-    A lane's function gets up to ``max_batch`` pieces of work and returns as many results in their order. If it raises,
-    that batch's callers get its error, and the lane goes on. ``delay_s`` is how long a lane may wait for a fuller batch
-    while another one is busy.
+    A lane's function gets up to ``max_batch`` pieces of work and returns as many results in their order, an exception
+    for a piece that failed alone. If it raises, that batch's callers get its error, and the lane goes on. ``delay_s``
+    is how long a lane may wait for a fuller batch while another one is busy.
     """
 
     def __init__(
         self,
-        lanes: Sequence[Callable[[Sequence[Work]], Sequence[Result]]],
+        lanes: Sequence[Callable[[Sequence[Work]], Sequence[Result | Exception]]],
         max_batch: int = 1,
         delay_s: float = 0.0,
         now_s: Callable[[], float] = time.perf_counter,
@@ -104,6 +104,8 @@ class Batcher(Generic[Work, Result]):
             with self._changed, suppress(ValueError):
                 self._waiting.remove(piece)
             raise
+        finally:
+            del piece  # an error would else hold, in a circle, the frames that it went through
 
     def starts_in_s(self, ahead: int) -> float:
         """In how many seconds a piece that so many others are ahead of may be begun, with a little luck.
@@ -140,18 +142,24 @@ class Batcher(Generic[Work, Result]):
         for thread in self._threads:
             thread.join()
 
-    def _serve(self, lane: int, run: Callable[[Sequence[Work]], Sequence[Result]]) -> None:
-        while batch := self._next_batch(lane):
-            for piece in batch:
-                with suppress(RuntimeError):
-                    piece.loop.call_soon_threadsafe(piece.begun)
-            outcomes = self._outcomes(run, batch)
-            with self._changed:
-                self._began_s[lane] = None
-                self._changed.notify_all()  # where another lane waited for a fuller batch, nothing runs now
-            for piece, outcome in zip(batch, outcomes, strict=True):
-                with suppress(RuntimeError):
-                    piece.loop.call_soon_threadsafe(piece.settle, outcome)
+    def _serve(self, lane: int, run: Callable[[Sequence[Work]], Sequence[Result | Exception]]) -> None:
+        while self._run_next(lane, run):
+            pass  # what a batch held is let go before the next is waited for
+
+    def _run_next(self, lane: int, run: Callable[[Sequence[Work]], Sequence[Result | Exception]]) -> bool:
+        """Wait for a batch and run it; False once the batcher is closed."""
+        batch = self._next_batch(lane)
+        for piece in batch:
+            with suppress(RuntimeError):
+                piece.loop.call_soon_threadsafe(piece.begun)
+        outcomes = self._outcomes(run, batch) if batch else []
+        with self._changed:
+            self._began_s[lane] = None
+            self._changed.notify_all()  # where another lane waited for a fuller batch, nothing runs now
+        for piece, outcome in zip(batch, outcomes, strict=True):
+            with suppress(RuntimeError):
+                piece.loop.call_soon_threadsafe(piece.settle, outcome)
+        return bool(batch)
 
     def _next_batch(self, lane: int) -> list[_Piece[Work, Result]]:
         """What has waited, as soon as it is worth running; empty once the batcher is closed."""
@@ -175,7 +183,7 @@ class Batcher(Generic[Work, Result]):
         return self._waiting[0].submitted_s + self._delay_s - self._now_s()
 
     def _outcomes(
-        self, run: Callable[[Sequence[Work]], Sequence[Result]], batch: list[_Piece[Work, Result]]
+        self, run: Callable[[Sequence[Work]], Sequence[Result | Exception]], batch: list[_Piece[Work, Result]]
     ) -> Sequence[Timed[Result] | Exception]:
         started_s = self._now_s()
         try:
@@ -185,5 +193,8 @@ class Batcher(Generic[Work, Result]):
         except Exception as error:  # engines' own exceptions share no nearer root
             return [error] * len(batch)
         spent_s = self._now_s() - started_s
-        self._usual.note(spent_s)
-        return [Timed(result, spent_s * 1000, len(batch)) for result in results]
+        if not all(isinstance(result, Exception) for result in results):
+            self._usual.note(spent_s)  # what fails at once says nothing of how long the others take
+        return [
+            result if isinstance(result, Exception) else Timed(result, spent_s * 1000, len(batch)) for result in results
+        ]

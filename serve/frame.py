@@ -7,6 +7,7 @@ from enum import Enum
 import cv2
 import numpy as np
 
+from scene import jpeg
 from scene.errors import FrameError
 from scene.image import MAX_PIXELS, Decoded, RgbImage, decode_for, decode_image, decode_raw
 
@@ -20,6 +21,8 @@ class Encoding(Enum):
     RAW_RGB = "raw RGB pixels"
     RAW_BGR = "raw BGR pixels"
 
+
+_SOON_PIXELS = 1920 * 1088
 
 _MAGIC = {Encoding.JPEG: b"\xff\xd8\xff", Encoding.PNG: b"\x89PNG\r\n\x1a\n"}
 
@@ -63,6 +66,14 @@ class EncodedFrame:
             return Decoded(self.decode(max_pixels), self.size_hw)
         self._check_file()
         return decode_for(self.data, network_hw, max_pixels)
+
+    @property
+    def is_soon_decoded(self) -> bool:
+        """Whether decoding takes milliseconds whatever the bytes are: raw pixels and sequential JPEGs of Full HD."""
+        size_hw = self.size_hw if self._is_raw else jpeg.size_hw(self.data)
+        if size_hw is None or size_hw[0] * size_hw[1] > _SOON_PIXELS:
+            return False
+        return self._is_raw or (len(self.data) <= _SOON_PIXELS and jpeg.is_baseline(self.data))
 
     @property
     def _is_raw(self) -> bool:

@@ -16,14 +16,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scene.errors import ServerError, StreetMaskError
+from scene.errors import ServerError
 from scene.image import Decoded
 from serve.answer import Answer, Options, StageClock
 from serve.batcher import Batcher
 from serve.engines import Engine, Outputs
 from serve.frame import EncodedFrame
 from serve.model import Model
-from serve.settings import ServerSettings
+from serve.settings import ServerSettings, usable_cpus
 from serve.turns import Turn, Turns
 from serve.usual import Usual
 
@@ -54,7 +54,7 @@ class Pipeline:
         self._ahead = _ahead(model, settings)
         self._reduced = settings.reduced_decoding
         lanes = [partial(self._run, engine) for engine in model.engines]
-        self._batcher: Batcher[Work, Answer | Outputs | StreetMaskError] = Batcher(
+        self._batcher: Batcher[Work, Answer | Outputs] = Batcher(
             lanes, settings.max_batch, settings.batch_delay_ms / 1000
         )
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
@@ -64,23 +64,23 @@ class Pipeline:
         self._finishing = 0
         self._most_finishing = settings.mask_threads + len(lanes) * settings.max_batch
         self.closed = False
-        self.turns = Turns(settings.decode_threads + len(lanes) * settings.max_batch, self._wait_s)
+        ahead = settings.decode_threads if self._ahead else 0
+        self.turns = Turns(ahead + len(lanes) * settings.max_batch, self._wait_s)
 
     async def answer(self, frame: EncodedFrame, options: Options, turn: Turn) -> Answer:
         """Answer one frame whose turn it is; raises ``FrameError`` if it cannot be used."""
         work = Work(frame, options.limited(self._max_instances))
+        ahead = self._ahead and (self._batcher.idle <= self._decoding or not frame.is_soon_decoded)
         try:
-            if self._ahead and self._batcher.idle <= self._decoding:
+            if ahead:
                 await self._decode_ahead(work)
             run = await self._batcher.submit(work, turn.release, self.turns.give)
         finally:
             turn.release()
             self.turns.give()
-        result = run.result
-        if isinstance(result, StreetMaskError):
-            raise result
-        self._preparing.note(work.decoded_in_s)
-        return result if isinstance(result, Answer) else await self._finish(work, result)
+        if not ahead:
+            self._preparing.note(work.decoded_in_s)
+        return run.result if isinstance(run.result, Answer) else await self._finish(work, run.result)
 
     def close(self) -> None:
         """Forget what waits and wait for what runs."""
@@ -90,12 +90,14 @@ class Pipeline:
         self._finishers.shutdown(cancel_futures=True)
 
     async def _decode_ahead(self, work: Work) -> None:
-        """In a thread of its own, as the network is busy."""
+        """In a thread of its own, as the network is busy, or would be kept waiting for long."""
+        started_s = time.perf_counter()
         self._decoding += 1
         try:
             await self._on(self._decoders, lambda: self._decode(work))
         finally:
             self._decoding -= 1
+        self._preparing.note(time.perf_counter() - started_s)
 
     async def _finish(self, work: Work, outputs: Outputs) -> Answer:
         """In a thread of its own, as the network goes on."""
@@ -106,27 +108,27 @@ class Pipeline:
             self._finishing -= 1
             self.turns.give()
 
-    def _run(self, engine: Engine, batch: Sequence[Work]) -> list[Answer | Outputs | StreetMaskError]:
+    def _run(self, engine: Engine, batch: Sequence[Work]) -> list[Answer | Outputs | Exception]:
         """What a lane does for frames that came together: each gets its own rows, or why it has none.
 
-        Frames that are not decoded yet are decoded here, and the answer of one that nobody waits behind is finished
-        here.
+        Frames that are not decoded yet are decoded here, and the answer of one that came alone is finished here, unless
+        others wait behind it and there is something else to do it.
         """
         failed = {index: error for index, work in enumerate(batch) if (error := self._failure(work)) is not None}
         sound = [work for index, work in enumerate(batch) if index not in failed]
         outputs = iter(_network(engine, sound, self.model) if sound else [])
-        alone = not self._ahead or (len(batch) == 1 and not self._batcher.waiting and not self._decoding)
+        alone = len(batch) == 1 and not (self._ahead and (self._batcher.waiting or self._decoding))
         return [
             failed[index] if index in failed else self._answer(work, next(outputs)) if alone else next(outputs)
             for index, work in enumerate(batch)
         ]
 
-    def _failure(self, work: Work) -> StreetMaskError | None:
-        """Why a frame that is not decoded yet cannot be."""
+    def _failure(self, work: Work) -> Exception | None:
+        """Why a frame that is not decoded yet cannot be, whatever it is: those beside it are to be run."""
         try:
             if work.images is None:
                 self._decode(work)
-        except StreetMaskError as error:
+        except Exception as error:  # OpenCV's own share no nearer root
             return error
         return None
 
@@ -148,7 +150,8 @@ class Pipeline:
         return Decoded(image, (image.shape[0], image.shape[1]))
 
     def _wait_s(self, preparing: int) -> float:
-        """In how many seconds a further frame should be begun, so as to be ready when the network is."""
+        """In how many seconds a further frame should be begun: so as to be decoded when a lane is free, or to be there
+        then, where the lane decodes it."""
         if self._finishing >= self._most_finishing:  # masks are what takes longest: frames would grow old before them
             return math.inf
         starts_in_s = self._batcher.starts_in_s(preparing)
@@ -190,9 +193,10 @@ class Admitted:
 
 
 def _ahead(model: Model, settings: ServerSettings) -> bool:
-    """A lane that has a CPU to itself loses nothing by decoding first, as nothing else of it is idle meanwhile."""
+    """Lanes that share out all CPUs lose nothing by decoding for themselves, as nothing is idle meanwhile."""
     if settings.decode_ahead == "auto":
-        return len(model.engines) == 1 or not model.on_cpu
+        taken = len(model.engines) * settings.engine_threads * settings.workers
+        return len(model.engines) == 1 or not model.on_cpu or taken < usable_cpus()
     return settings.decode_ahead == "always"
 
 

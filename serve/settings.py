@@ -54,14 +54,15 @@ class ServerSettings:
     batch_delay_ms: float = 0.0
     """How long a frame may wait for others to fill a batch while another lane is busy; an idle engine never waits."""
     decode_threads: int = 2
-    """Threads that decode frames."""
+    """Threads that decode frames ahead of the network."""
     decode_ahead: DecodeAhead = "auto"
-    """Whether a frame is decoded while the network is busy with others: answers are younger without it, and fewer where
-    that leaves something idle. By itself it is, but where several lanes share a CPU."""
+    """Whether a frame is decoded while the network is busy with others. Without it a lane decodes its frames and
+    finishes their answers by itself: younger answers, and fewer where that leaves something idle. By itself it is, but
+    where several lanes share out all CPUs."""
     reduced_decoding: bool = True
     """Decode a JPEG that is far larger than the network's input at a half, quarter or eighth of its size."""
     mask_threads: int = 2
-    """Threads that lay masks onto frames and encode them."""
+    """Threads that lay masks onto frames and encode them while the network goes on."""
     max_pixels: int = MAX_PIXELS
     """Frames with more pixels are refused; a decoded frame takes three bytes a pixel."""
     max_calls: int = 512

@@ -31,7 +31,7 @@ class Member:
 
     ``arrived_s`` tells when the frame came that the next turn would be for; those without it go in order, before those
     with. ``round`` is the one in which the member may have its next turn at the turns of number ``at``: a new member,
-    or one whose model was exchanged, begins with the next, as if it had just been served.
+    or one whose model was exchanged, begins behind all who wait, lest those who come again and again pass them by.
     """
 
     priority: int = 0
@@ -41,7 +41,7 @@ class Member:
 
 
 class Turn:
-    """The right to prepare one frame; given back when the network begins with it, or when nothing comes of it."""
+    """The right to prepare one frame; given back when a lane takes it, or when nothing comes of it."""
 
     def __init__(self, give_back: Callable[[], None]) -> None:
         self._give_back: Callable[[], None] | None = give_back
@@ -119,20 +119,20 @@ class Turns:
                 if wait_s < math.inf:
                     self._timer = asyncio.get_running_loop().call_later(wait_s, self.give)
                 return
-            first, last = self._next()
+            first = self._next()
             self._waiting.remove(first)
             if not first.turn.done():
-                self._round = max(self._round, last)
+                self._round = max(self._round, _round(first))
                 first.member.round = _round(first) + 1
                 self._out += 1
                 first.turn.set_result(Turn(self._given_back))
 
-    def _next(self) -> tuple[_Waiter, int]:
-        """Whose turn it is: the freshest of the highest priority who is not too far ahead. And the last one's round."""
+    def _next(self) -> _Waiter:
+        """Whose turn it is: the freshest of the highest priority who is not too far ahead of the last of them."""
         highest = max(waiter.member.priority for waiter in self._waiting)
         peers = [waiter for waiter in self._waiting if waiter.member.priority == highest]
         last = min(map(_round, peers))
-        return min((waiter for waiter in peers if _round(waiter) <= last + _SLACK), key=_age), last
+        return min((waiter for waiter in peers if _round(waiter) <= last + _SLACK), key=_age)
 
     def _round_of(self, member: Member) -> int:
         if member.at != self._number:

@@ -1,10 +1,14 @@
 """Frames through the pipeline: the same answers as without a server, and none for those who left."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -215,15 +219,59 @@ async def test_what_finds_all_idle_passes_through_one_thread_and_stages_overlap_
     assert sorted(threads[4:]) == [("finish", "engine-0"), ("finish", "masks")]
 
 
+async def test_a_picture_that_may_take_long_to_decode_does_not_keep_the_network_waiting(
+    tiny: Model, gated: GatedEngine
+) -> None:
+    threads: list[str] = []
+
+    class Watched(Model):
+        def prepare(self, image: RgbImage, clock: StageClock) -> NDArray[np.uint8]:
+            threads.append(threading.current_thread().name.partition("_")[0])
+            return super().prepare(image, clock)
+
+    png = EncodedFrame(cv2.imencode(".png", RED)[1].tobytes())
+    gated.open(3)
+    pipeline = Pipeline(Watched(tiny.artifact, gated), ServerSettings())
+    for frame in (png, EncodedFrame.jpeg(RED, 95), EncodedFrame.raw(RED)):
+        await answer(pipeline, frame)
+    pipeline.close()
+    assert threads == ["decode", "engine-0", "engine-0"]
+
+
 async def test_of_frames_that_come_together_a_broken_one_costs_no_other(tiny: Model) -> None:
-    pipeline = Pipeline(tiny, ServerSettings(max_batch=3))
-    work = [Work(EncodedFrame(data), Options()) for data in (b"", EncodedFrame.jpeg(RED, 95).data, b"no picture")]
-    empty, sound, broken = pipeline._run(tiny.engine, work)
+    class Odd(Model):
+        def prepare(self, image: RgbImage, clock: StageClock) -> NDArray[np.uint8]:
+            if image.shape[0] != RED.shape[0]:
+                raise MemoryError
+            return super().prepare(image, clock)
+
+    pipeline = Pipeline(Odd(tiny.artifact, tiny.engine), ServerSettings(max_batch=4))
+    pictures = b"", EncodedFrame.jpeg(RED, 95).data, b"no picture", EncodedFrame.jpeg(RED[:32], 95).data
+    empty, sound, broken, odd = pipeline._run(tiny.engine, [Work(EncodedFrame(each), Options()) for each in pictures])
     pipeline.close()
     assert isinstance(empty, FrameError)
     assert isinstance(broken, FrameError)
+    assert isinstance(odd, MemoryError)
     assert isinstance(sound, Outputs)
     assert int(sound.num[0]) == 1
+
+
+async def test_frames_are_let_go_with_their_answers_without_the_garbage_collector(tiny: Model) -> None:
+    pipeline, kept = Pipeline(tiny, ServerSettings()), []
+    gc.disable()
+    try:
+        for data in (b"no picture", EncodedFrame.jpeg(RED, 95).data) * 3:
+            frame = EncodedFrame(data)
+            kept.append(weakref.ref(frame))
+            with suppress(FrameError):
+                await answer(pipeline, frame)
+            del frame
+        async with asyncio.timeout(PATIENCE_S):
+            while any(each() is not None for each in kept):
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
+    pipeline.close()
 
 
 async def test_no_frame_is_begun_while_masks_are_what_takes_longest(tiny: Model) -> None:
@@ -239,10 +287,18 @@ async def test_no_frame_is_begun_while_masks_are_what_takes_longest(tiny: Model)
             assert gate.wait(PATIENCE_S)
             return super().finish(*arguments)
 
-    pipeline = Pipeline(Slow(tiny.artifact, tiny.engine), ServerSettings(mask_threads=1))
+    settings = ServerSettings(mask_threads=1, decode_threads=1)
+    pipeline = Pipeline(Slow(tiny.artifact, tiny.engine), settings)
+    gate.set()
+    for _ in range(3):
+        await answer(pipeline, EncodedFrame.raw(RED))  # now it is known what a run takes
+    gate.clear()
+    pipeline._decoding = 1  # as if more was coming: the lane hands its answers on
     frames = [asyncio.create_task(answer(pipeline, EncodedFrame.raw(RED))) for _ in range(60)]
+    while pipeline._finishing < 2:
+        await asyncio.sleep(0.01)
     await asyncio.sleep(0.3)
-    assert begun < 30  # two at their masks, and what was begun before that was known; else all
+    assert begun < 30  # of 63: two at their masks, and what was begun before that was known
     gate.set()
     assert len(await asyncio.gather(*frames)) == 60
     pipeline.close()

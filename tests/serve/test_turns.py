@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -88,6 +89,27 @@ async def test_who_waits_several_times_has_one_turn_a_round() -> None:
         passed.append(sum(task.done() for task in flood) - before)
     assert max(passed) <= 2
     for task in flood:
+        task.cancel()
+
+
+@pytest.mark.parametrize("callers", [1, 2, 4])
+async def test_callers_that_come_anew_for_each_call_take_no_more_than_their_share(callers: int) -> None:
+    turns = Turns(1, now)
+    moments_s = itertools.count(1.0)
+    stream = Member(0, lambda: next(moments_s))  # its frame is always the freshest
+    turn, served = await turns.take(Member()), Counter[str]()
+    waiting = {"stream": asyncio.create_task(turns.take(stream))}
+    waiting |= {f"caller {number}": asyncio.create_task(turns.take(Member())) for number in range(callers)}
+    for _ in range(20 * (callers + 1)):
+        await asyncio.sleep(0)
+        turn.release()
+        await asyncio.sleep(0)
+        (name,) = (name for name, task in waiting.items() if task.done())
+        turn = waiting[name].result()
+        served[name] += 1
+        waiting[name] = asyncio.create_task(turns.take(stream if name == "stream" else Member()))
+    assert served["stream"] >= 19
+    for task in waiting.values():
         task.cancel()
 
 
