@@ -15,7 +15,7 @@ demo: $(SERVING_VENV)/installed  ## stream a clip through the server and write d
 # One thread each: of small tensors two threads make no less work, and wait for one another. Two processes a core, as a
 # test of a server waits for half of its time.
 PROCESSES = $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
-PYTEST = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n $(PROCESSES) --dist loadfile
 
 test: $(VENV)/installed  ## all tests but slow and GPU ones
 	$(call PYTEST,$(VENV))
