@@ -1,6 +1,9 @@
+from typing import get_type_hints
+
 import pytest
 
 from scene.errors import ConfigurationError
+from training.command import TrainArguments
 from training.recipes import STUDY
 from training.study_plan import PLANS, Plan, Row, of_recipes
 
@@ -33,3 +36,9 @@ def test_what_a_row_says_goes_before_what_is_said_of_all_and_the_users_word_befo
 def test_a_recipe_named_twice_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="recipes: expected every name once"):
         of_recipes(("plus-full", "plus-full"))
+
+
+def test_a_row_says_nothing_that_train_has_no_flag_for() -> None:
+    flags = get_type_hints(TrainArguments)
+    fields = {name: kind for name, kind in get_type_hints(Row).items() if name != "start"}
+    assert {name: flags.get(name) for name in fields} == fields
