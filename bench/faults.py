@@ -185,6 +185,8 @@ def _holds(bench: FaultBench) -> dict[str, Any]:
     total = sum(each["callbacks"] for each in found.values())
     came = f"{over} of {total} callbacks held the loop for more than {LIMIT_MS:g} ms of CPU time; the longest "
     came += f"{cpu['max']:.1f} ms (p99.9 {cpu['p99.9']:.1f}), with {worst}"
+    fresh = sum(each["over_in_fresh_memory"] for each in found.values())
+    came += f"; {fresh} of these while gRPC copied a message into memory that was fresh to the process"
     return {"did": f"the event loop under {len(found)} loads, 100 instances and raw 4K frames too", "came": came} | {
         "loads": found
     }

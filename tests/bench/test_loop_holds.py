@@ -21,7 +21,16 @@ def test_the_longest_is_named() -> None:
     report = holds.report()
     assert report["worst"] == "step 1"
     assert report["over_limit"] == 1
+    assert report["over_in_fresh_memory"] == 0
     assert (report["cpu_ms"]["max"], report["wall_ms"]["max"]) == (LIMIT_MS + 2, 2 * LIMIT_MS + 4)
+
+
+def test_of_the_long_ones_those_are_told_that_touch_much_memory_for_the_first_time() -> None:
+    holds = Holds()
+    for cpu_ms, fresh_mib in ((1.0, 25), (18.0, 25), (18.0, 1)):
+        holds.add(cpu_ms, cpu_ms, lambda: "a step", fresh_mib << 20)
+    report = holds.report()
+    assert (report["over_limit"], report["over_in_fresh_memory"]) == (2, 1)
 
 
 def test_the_loads_are_what_their_names_say() -> None:
