@@ -103,6 +103,8 @@ class SegmentationServicer(SegmentationServiceServicer):
         member.arrived_s = stream.next_arrived_s
         with account.open(options, configuration.stream):
             try:
+                # By itself: with the first reply, they and the status behind them are lost once that reply is given up.
+                await context.send_initial_metadata(())
                 await stream.run()
             except grpc.aio.InternalError as error:  # a write failed before gRPC could tell that the client is gone
                 raise asyncio.CancelledError from error

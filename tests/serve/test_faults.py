@@ -24,6 +24,9 @@ from tests.serve.conftest import PATIENCE_S, RunningServer, running
 from tests.serve.test_server import eventually, open_streams
 from tests.serve.test_servicer import CONFIGURATION, frame
 
+NARROW = [("grpc.http2.lookahead_bytes", 100), ("grpc.http2.bdp_probe", 0)]
+"""A channel whose buffers hold less than one answer."""
+
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch, tiny: Model) -> Iterator[RunningServer]:
@@ -66,8 +69,7 @@ def test_one_that_reads_after_all_is_told_why(
 ) -> None:
     monkeypatch.setattr(serve.status, "UNREAD_S", PATIENCE_S)
     monkeypatch.setattr(serve.status.ErrorsAsStatus, "_refusals", Seldom())
-    narrow = [("grpc.http2.lookahead_bytes", 100), ("grpc.http2.bdp_probe", 0)]
-    with grpc.insecure_channel(impatient.address, narrow) as channel:
+    with grpc.insecure_channel(impatient.address, NARROW) as channel:
         ended = threading.Event()
 
         def requests() -> Iterator[pb.SegmentStreamRequest]:
@@ -83,6 +85,28 @@ def test_one_that_reads_after_all_is_told_why(
             for _ in replies:
                 pass
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_one_that_takes_not_even_its_first_reply_is_told_why_once_it_reads(
+    impatient: RunningServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(serve.status, "UNREAD_S", PATIENCE_S)
+    monkeypatch.setattr(serve.status.ErrorsAsStatus, "_refusals", Seldom())
+    monkeypatch.setattr(serve.stream, "STALLED_S", 0.2)
+    ended = threading.Event()
+
+    def requests() -> Iterator[pb.SegmentStreamRequest]:
+        yield CONFIGURATION
+        yield frame(1)
+        ended.wait(PATIENCE_S)
+
+    with grpc.insecure_channel(impatient.address, NARROW) as channel:
+        replies = SegmentationServiceStub(channel).SegmentStream(requests())
+        eventually(lambda: any("has read nothing" in each.getMessage() for each in [*caplog.records]))
+        with pytest.raises(grpc.RpcError, match="has read nothing for"):
+            for _ in replies:
+                pass
+        ended.set()
 
 
 def connected() -> tuple[socket.socket, socket.socket, str]:
