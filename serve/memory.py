@@ -1,5 +1,6 @@
 """How much memory this process holds, and whether that is more than it may."""
 
+import asyncio
 import ctypes
 import importlib
 import os
@@ -8,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scene.errors import ConfigurationError, LimitError
+from serve.daemon_thread import on_daemon_thread
 
 _STATM = Path("/proc/self/statm")
 _READ_EVERY_S = 0.1
 _GIVE_BACK_EVERY_S = 1.0
+TIDY_EVERY_S = 60.0
 _MIB = 1 << 20
 
 
@@ -34,6 +37,14 @@ def give_memory_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+async def keep_memory_tidy() -> None:
+    """Give memory back from time to time, for as long as nobody cancels it: what is freed in pieces between what stays
+    would else add up over hours. Off the event loop; some 2 ms each under full load."""
+    while True:
+        await asyncio.sleep(TIDY_EVERY_S)
+        await on_daemon_thread(give_memory_back, "memory")
 
 
 class MemoryLimit:

@@ -21,7 +21,7 @@ from serve.admin import AdminServicer
 from serve.daemon_thread import on_daemon_thread
 from serve.deployment import Deployer, LocalDeployer
 from serve.gate import Gate
-from serve.memory import MemoryLimit
+from serve.memory import MemoryLimit, keep_memory_tidy
 from serve.metrics import Metrics
 from serve.model import Model
 from serve.models import Models
@@ -64,6 +64,7 @@ class Server:
         add_to_server(self._servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._services = [SERVICE]
+        self._tidying: asyncio.Task[None] | None = None
 
     def administer(self, deployer: Deployer) -> None:
         """Take admin calls for it; before ``listen``."""
@@ -80,6 +81,7 @@ class Server:
         if self._settings.metrics_port:
             self.metrics.listen(self._settings.host, self._settings.metrics_port)
         await self._server.start()
+        self._tidying = asyncio.create_task(keep_memory_tidy())
         return port
 
     async def load(self, load: Callable[[], Model]) -> None:
@@ -111,6 +113,8 @@ class Server:
         # Watchers of health never end by themselves.
         await self._server.stop(min(_PARTING_S, max(0.0, drained_s - time.monotonic())))
         await self.models.close()
+        if self._tidying is not None:
+            self._tidying.cancel()
 
     def _check_open(self) -> None:
         """Raise what keeps a new call out."""

@@ -8,6 +8,10 @@ import pytest
 import serve.memory
 from scene.errors import ConfigurationError, LimitError
 from serve.memory import MemoryLimit, resident_bytes
+from serve.model import Model
+from serve.settings import ServerSettings
+from tests.serve.conftest import running
+from tests.serve.test_server import eventually
 
 MIB = 1 << 20
 
@@ -66,3 +70,15 @@ def test_a_limit_that_cannot_be_kept_is_refused() -> None:
 
     with pytest.raises(ConfigurationError, match="max_memory_mib: expected 0 here, as this system does not tell"):
         MemoryLimit(100, read)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells what was given back")
+def test_a_server_gives_back_what_was_freed_between_what_stays(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve.memory, "TIDY_EVERY_S", 0.05)
+    pieces = [bytes([number % 256]) * 65_000 for number in range(2000)]  # of the heap: below what glibc maps by itself
+    held = resident_bytes()
+    kept = pieces[::50]
+    pieces.clear()
+    with running(lambda: tiny, ServerSettings(port=0, drain_s=0)):
+        eventually(lambda: resident_bytes() < held - 60 * MIB)
+    assert len(kept) == 40
