@@ -44,6 +44,8 @@ class TrainArguments:
     without it."""
     recipe: str = "nano"
     """How it is trained: `streetmask train recipes` lists the names."""
+    schedule: str | None = None
+    """Another recipe whose steps, optimiser, rates and augmentation are taken instead."""
     preset: str | None = None
     """Network instead of the recipe's or the weights' own."""
     classes: tuple[str, ...] = ()
@@ -53,7 +55,7 @@ class TrainArguments:
     reinitialise_classes: bool = False
     """Start the class layers anew instead of carrying their rows over."""
     steps: int | None = None
-    """Steps instead of the recipe's; the learning rate's milestones move along."""
+    """Steps instead of the recipe's; the learning rate's milestones move along, and warm-up is a tenth at most."""
     batch: int | None = None
     """Pictures a step, of all processes, instead of the recipe's; rate and steps follow unless they are given."""
     learning_rate: float | None = None
@@ -190,7 +192,7 @@ def _say_nothing(_line: str) -> None:
 
 def _decided(arguments: TrainArguments, trainer: Trainer) -> Iterator[str]:
     """What the run decided on its own, in words."""
-    base, recipe, ranks = RECIPES[arguments.recipe], trainer.recipe, trainer.ranks
+    base, recipe, ranks = _named(arguments), trainer.recipe, trainer.ranks
     if recipe.batch != base.batch:
         yield (
             f"batch {recipe.batch}, where the recipe has {base.batch}: learning rate {recipe.learning_rate:g} (the "
@@ -228,8 +230,7 @@ def summary(step: int, evaluation: Evaluation) -> str:
 
 
 def _recipe(arguments: TrainArguments) -> Recipe:
-    require("recipe", arguments.recipe in RECIPES, "a name that `streetmask train recipes` lists", arguments.recipe)
-    recipe = RECIPES[arguments.recipe]
+    recipe = _named(arguments)
     names = ("batch", "steps", "learning_rate", "accumulate", "ema_decay", "precision", "batch_norm", "freeze_first")
     changes = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     for name in names[:4]:
@@ -241,7 +242,10 @@ def _recipe(arguments: TrainArguments) -> Recipe:
     changes |= _taught(arguments, recipe)
     if arguments.jitter:
         changes["augmentation"] = replace(recipe.augmentation, jitter=LARGE_SCALE_JITTER)
+    steps = changes.pop("steps", None)
     changed = replace(recipe.for_batch(changes.pop("batch", recipe.batch)), **changes)
+    if steps is not None:
+        changed = changed.lasting(steps)
     require(
         "batch",
         changed.steps > 0 or not recipe.steps,
@@ -249,6 +253,13 @@ def _recipe(arguments: TrainArguments) -> Recipe:
         changed.batch,
     )
     return changed
+
+
+def _named(arguments: TrainArguments) -> Recipe:
+    for field, name in (("recipe", arguments.recipe), ("schedule", arguments.schedule or arguments.recipe)):
+        require(field, name in RECIPES, "a name that `streetmask train recipes` lists", name)
+    recipe = RECIPES[arguments.recipe]
+    return recipe.scheduled_as(RECIPES[arguments.schedule]) if arguments.schedule else recipe
 
 
 def _taught(arguments: TrainArguments, recipe: Recipe) -> dict[str, Any]:

@@ -163,6 +163,11 @@ def test_a_row_that_trains_nothing_says_what_to_run(tmp_path: Path) -> None:
         train(named)
 
 
+def test_a_schedule_is_a_recipe_too(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"schedule: expected a name that .* lists, but 'slow' came"):
+        train(TrainArguments(target=(tmp_path,), out=tmp_path / "run", schedule="slow"))
+
+
 @pytest.mark.parametrize(
     ("recipe", "source", "sentence"),
     [
@@ -186,7 +191,7 @@ def test_the_recipes_are_listed_a_line_each(capsys: pytest.CaptureFixture[str]) 
     assert main(["train", "recipes"]) == 0
     _, *lines, last = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(RECIPES)
-    assert lines[2].split()[1:3] == ["0.76", "14.5"]
+    assert lines[list(RECIPES).index("yolact-untrained")].split()[1:3] == ["0.76", "14.5"]
     assert all(recipe.summary in line for line, recipe in zip(lines, RECIPES.values(), strict=True))
     assert "the reference study" in last
 
@@ -278,7 +283,7 @@ def test_another_batch_brings_its_schedule_and_says_so(
     assert "each batch is learned by 1 processes in 2 parts of 1 pictures" in said
     assert "BatchNorm's statistics stay as they were stored; precision float32; device cpu" in said
     recipe = read_checkpoint(out / "last.pt")["recipe"]
-    assert (recipe["batch"], recipe["steps"], recipe["warmup_steps"], recipe["ema_decay"]) == (2, 1, 800, 0.5)
+    assert (recipe["batch"], recipe["steps"], recipe["warmup_steps"], recipe["ema_decay"]) == (2, 1, 0, 0.5)
     with pytest.raises(DataError, match=r"another recipe \(learning_rate 0\.000375 there, 0\.5 here\)"):
         train(replace(arguments, learning_rate=0.5))
 
