@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,25 @@ import numpy as np
 from scene.disk import whole_file
 from scene.errors import require
 from training.charts import chart
-from training.command import TrainArguments
+from training.command import TrainArguments, prepare
 from training.layer_difference import PairDifferences
 from training.layer_report import short_names
+from training.recipes import RECIPES
 from training.study import Result, Study
 from training.study_plan import Plan, Row
 from training.study_report import markdown
+from training.study_starts import kind_of_file
 
 PICTURE, PAGE = "sweep.png", "sweep.md"
+
+_BY_KIND = (("plus-imagenet", "plus-full"), ("yolact-imagenet", "yolact-full"))
+"""Recipes that are one but for what they begin with: a backbone, or a whole network."""
 
 
 @dataclass(frozen=True)
 class Sweep:
     """Frozen counts 0, ``every``, 2 x ``every`` and so on up to ``most``, with each of the seeds; ``changes`` are of
-    every training (``training.study_plan.Row``)."""
+    every training (``training.study_plan.Row``). A ``recipe`` for backbones is also its like for whole networks."""
 
     every: int
     most: int
@@ -49,13 +54,35 @@ def starts_of(pairs: Sequence[PairDifferences]) -> dict[str, Path]:
 
 
 def sweep_study(sweep: Sweep, starts: Mapping[str, Path], base: TrainArguments) -> Study:
-    """Every start with every count as a row; raises ``ConfigurationError`` for what is no recipe or value."""
+    """Every start with every count as a row.
+
+    Raises ``ConfigurationError`` and ``DataError`` for whatever one of the trainings would refuse: it is a matter of
+    hours until the last start has its turn.
+    """
+    recipes = {name: recipe_for(sweep.recipe, path) for name, path in starts.items()}
     rows = {
-        _row(start, count): Row(sweep.recipe, start=start, freeze_first=count)
+        _row(start, count): Row(recipes[start], start=start, freeze_first=count)
         for start in starts
         for count in sweep.counts
     }
-    return Study(Plan(rows).resolved(sweep.changes, sweep.seeds), starts, base)
+    study = Study(Plan(rows).resolved(sweep.changes, sweep.seeds), starts, base)
+    for start in starts:
+        _require_trainable(study, start, sweep.counts[-1])
+    return study
+
+
+def recipe_for(recipe: str, start: Path) -> str:
+    """The recipe of that name, or its like for weights of the other kind, a backbone or a whole network; ``DataError``
+    where the file cannot be read."""
+    pair = next((pair for pair in _BY_KIND if recipe in pair), None)
+    return recipe if pair is None else pair[kind_of_file(start) != "imagenet"]
+
+
+def _require_trainable(study: Study, start: str, most: int) -> None:
+    """Have a start's training made ready, on the CPU, with the most that is frozen; nothing is written."""
+    arguments = study.arguments((_row(start, most), study.plan.seeds[0]))
+    require("recipe", bool(RECIPES[arguments.recipe].steps), "one that trains", arguments.recipe)
+    prepare(replace(arguments, source=study.base.source, device="cpu"))
 
 
 def report(sweep: Sweep, study: Study) -> list[Path]:

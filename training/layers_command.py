@@ -31,8 +31,10 @@ class LayersArguments:
     """Data set that the sweep trains for, named as for `streetmask train`."""
     held_out: Path | None = None
     """Data set on which the sweep measures AP."""
+    source: Path | None = None
+    """Data set that is mixed in, or whose objects are pasted, where the sweep's recipe does so."""
     recipe: str = "plus-full"
-    """The sweep's recipe."""
+    """The sweep's recipe; of plus-full and plus-imagenet, yolact-full and yolact-imagenet each BASE has its own."""
     every: int = 5
     """Steps of the sweep, in convolutions."""
     most: int | None = None
@@ -69,7 +71,7 @@ def _swept(arguments: LayersArguments, found: Sequence[PairDifferences]) -> int:
     sweep = Sweep(
         arguments.every, arguments.most or len(fixed), trainings.seeds or (1, 2), arguments.recipe, trainings.changes()
     )
-    study = sweep_study(sweep, starts_of(found), trainings.base(**given))
+    study = sweep_study(sweep, starts_of(found), trainings.base(**given, source=arguments.source))
     take_folder(study)
     failed = trained(study, trainings.processes)
     print((study.base.out / PAGE).read_text() if (paths := report(sweep, study)) else "")

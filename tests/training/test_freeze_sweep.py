@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 
 from model.config import PRESETS
 from scene.classes import STREET_CLASSES
@@ -12,9 +13,10 @@ from scene.errors import ConfigurationError
 from streetmask.cli import main
 from tests.model.tiny_network import TINY, seeded_network
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
+from tests.training.one_step import imagenet_backbone
 from tests.training.runs import log_of
 from training.checkpoint import read_checkpoint, save_checkpoint
-from training.freeze_sweep import Sweep
+from training.freeze_sweep import Sweep, recipe_for
 
 STREET = replace(TINY, class_names=STREET_CLASSES)
 
@@ -36,6 +38,13 @@ def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     network.get_parameter("backbone.conv1.weight").data[0] += 1.0
     save_checkpoint(tmp_path / "tuned.pt", network, step=9, data=["a target"])
     return f"{tmp_path / 'base.pt'}:{tmp_path / 'tuned.pt'}"
+
+
+@pytest.fixture
+def imagenet(pair: str, tmp_path: Path) -> str:
+    """The same tuned weights, held against a backbone."""
+    torch.save(dict(imagenet_backbone().state), tmp_path / "resnet.pth")
+    return f"{tmp_path / 'resnet.pth'}:{tmp_path / 'tuned.pt'}"
 
 
 def test_a_sweep_of_no_steps_is_none() -> None:
@@ -60,6 +69,35 @@ def test_it_trains_with_more_and_more_frozen_and_draws_that(
     }  # fmt: skip
     assert len(log_of(rows["base, none"])) >= 2
     assert cv2.imread(str(tmp_path / "out" / "sweep.png")) is not None
+
+
+def test_each_start_has_the_recipe_of_its_kind(pair: str, imagenet: str, tmp_path: Path) -> None:
+    network, backbone = (Path(each.partition(":")[0]) for each in (pair, imagenet))
+    for family in ("plus", "yolact"):
+        for named in (f"{family}-full", f"{family}-imagenet"):
+            assert recipe_for(named, network) == f"{family}-full"
+            assert recipe_for(named, backbone) == f"{family}-imagenet"
+    assert recipe_for("plus-head", backbone) == "plus-head"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--recipe", "plus-head"], "start: this recipe begins with a network trained on COCO or the like, but "),
+        (["--recipe", "yolact-untrained"], "recipe: expected one that trains, but 'yolact-untrained' came"),
+        (["--recipe", "plus-full-paste"], "source: plus-full-paste takes pictures from a second data set: name it"),
+        (["--source", "none.json"], "has no use for a second data set: leave it away"),
+        (["--recipe", "nano", "--source", "none.json"], "none.json"),
+    ],
+)
+def test_what_a_training_would_refuse_is_refused_before_the_first(
+    pair: str, imagenet: str, data: Path, tmp_path: Path, words: list[str], sentence: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    common = ["--sweep", "--target", data, "--held-out", data, "--preset", "tiny", "--out", tmp_path / "out"]
+    assert main(["layers", pair, imagenet, *map(str, (*common, *words))]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*/seed-1"))
 
 
 def test_a_sweep_without_data_is_told_what_is_missing(pair: str, capsys: pytest.CaptureFixture[str]) -> None:
