@@ -16,25 +16,33 @@ def freeze(network: Yolact, trains: Sequence[str], new: Collection[str] = (), fi
     everything where there are none. Of these, the ``first`` convolutions from the input side are frozen, too, in the
     order of ``training.convolutions``, with their offsets and their BatchNorm.
 
-    ``new`` names the parameters that no weights were carried over to, wholly or in part: their layers always learn,
-    since frozen random weights are of no use; and with a convolution among the first its BatchNorm. Raises
-    ``ConfigurationError`` where there are no so many convolutions, or where nothing would learn.
+    ``new`` names the parameters that no weights were carried over to, wholly or in part: they always learn, since
+    frozen random weights are of no use. With them learns what was carried over of their layer, but not among the first:
+    there a plain convolution's weights stay as they came, and only the offsets and the bias that make it deformable
+    learn; a convolution whose own weights are new learns with its BatchNorm. Raises ``ConfigurationError`` where there
+    are no so many convolutions, or where nothing would learn.
     """
     names = convolutions(network.state_dict())
     require("freeze_first", 0 <= first <= len(names), f"0 to {len(names)}, the network's convolutions", first)
     anew = {name.rpartition(".")[0] for name in new}
     layers = _layers(network)
-    held = set().union(*(layers[name] for name in names[:first] if not anew & layers[name]))
+    held = set().union(*(layers[name] for name in names[:first] if f"{name}.weight" not in new))
     for name, parameter in network.named_parameters():
         layer = name.rpartition(".")[0]
-        learns = layer not in held and (not trains or name.partition(".")[0] in trains)
-        parameter.requires_grad_(learns or layer in anew)
+        learns = not trains or name.partition(".")[0] in trains or layer in anew
+        parameter.requires_grad_(name in new or (learns and layer not in held))
     if first and not any(parameter.requires_grad for parameter in network.parameters()):
         raise ConfigurationError(
             "freeze_first",
             f"expected fewer convolutions than would leave nothing to learn, but {first} of {len(names)} came"
             + (f", where only {', '.join(trains)} learns" if trains else ""),
         )
+
+
+def carried_over(network: Yolact, new: Collection[str]) -> int:
+    """How many of the first convolutions can be frozen: up to the last one whose weights are not ``new``."""
+    names = enumerate(convolutions(network.state_dict()), 1)
+    return max((place for place, name in names if f"{name}.weight" not in new), default=0)
 
 
 def freezing_in_words(network: Yolact, new: Collection[str], first: int = 0) -> list[str]:
@@ -49,7 +57,8 @@ def freezing_in_words(network: Yolact, new: Collection[str], first: int = 0) -> 
 
 def _first_in_words(network: Yolact, learns: Collection[str], first: int) -> str:
     names = convolutions(network.state_dict())
-    anew = [name for name in names[:first] if f"{name}.weight" in learns]
+    layers = set().union(*map(_layers(network).__getitem__, names[:first]))
+    anew = [name for name, _ in network.named_parameters() if name in learns and name.rpartition(".")[0] in layers]
     return (
         f"frozen from the input side: the first {first} of {len(names)} convolutions, {names[0]} to {names[first - 1]}"
         + (f", but for what is new: {', '.join(briefly(anew))}" if anew else "")

@@ -14,8 +14,8 @@ from scene.errors import ConfigurationError
 from tests.model.tiny_network import TINY, seeded_network
 from tests.training.one_step import TINY_YOLACT, changed_by_a_step, imagenet_backbone, weights_of
 from training.batch_norm import to_training
-from training.convolutions import convolutions
-from training.freezing import freeze, freezing_in_words
+from training.convolutions import OFFSETS, convolutions
+from training.freezing import carried_over, freeze, freezing_in_words
 from training.recipes import HEAD, NO_BACKBONE, RECIPES, Recipe
 from training.start import Choice, begin
 from training.step import Learner
@@ -56,6 +56,7 @@ CHANGED: dict[str, str | set[str]] = {
     "plus-full-half-coco1000": EVERYTHING,
     "nano": EVERYTHING,
     "nano-onwards": EVERYTHING,
+    "nano-study": EVERYTHING,
 }
 NEW_LAYERS = {"yolact": SEMANTIC, "plus": SEMANTIC | LAST_OF_RESCORING}
 """What learns beside it where a class has nothing to carry over; the class layer itself learns in any case."""
@@ -113,7 +114,7 @@ def test_a_step_from_imagenet_changes_everything(
     assert changed_by_a_step(start.network, RECIPES[name], tmp_path) == set(start.network.state_dict())
 
 
-@pytest.mark.parametrize("name", ["nano", "nano-onwards"])
+@pytest.mark.parametrize("name", ["nano", "nano-onwards", "nano-study"])
 def test_a_step_of_the_nanos_recipes_changes_everything(name: str, tmp_path: Path) -> None:
     network = started(name, STREET_CLASSES, Choice())
     assert CHANGED[name] is EVERYTHING
@@ -225,19 +226,56 @@ def test_a_step_changes_nothing_of_the_first_and_all_of_the_rest(
     assert len([name for name in norms if name not in changed]) == min(first, len(in_backbone))
 
 
-def test_what_is_new_learns_among_the_first_with_its_norm() -> None:
-    """A plain convolution's weights in a deformable one: its bias and its offsets are new."""
+def test_a_convolution_of_new_weights_among_the_first_learns_with_its_norm_and_offsets() -> None:
     network, layer = seeded_network(), "backbone.layers.2.0.conv2"
     first = NAMES.index("fpn.lat_layers.0")
-    freeze(network, (), {f"{layer}.bias", f"{layer}.conv_offset_mask.weight"}, first)
+    freeze(network, (), {f"{layer}.weight"}, first)
     learns = {name for name, each in network.named_parameters() if name.startswith("backbone.") and each.requires_grad}
     parts = ("conv2", "conv2.conv_offset_mask", "bn2")
     assert learns == {f"backbone.layers.2.0.{part}.{kind}" for part in parts for kind in ("weight", "bias")}
-    *_, told = freezing_in_words(network, (), first)
+
+
+def test_of_plain_convolutions_made_deformable_only_what_is_new_learns_among_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights and norms from ImageNet stay; offsets and biases begin to learn."""
+    monkeypatch.setitem(PRESETS, RECIPES["plus-imagenet"].preset, TINY)
+    torch.manual_seed(0)
+    start = begin(RECIPES["plus-imagenet"], imagenet_backbone(), Choice())
+    assert carried_over(start.network, start.new) == 20
+    freeze(start.network, (), start.new, 20)
+    layers = [f"backbone.layers.{block}.conv2" for block in ("2.0", "2.1", "3.0")]
+    fresh = {
+        f"{layer}.{part}" for layer in layers for part in ("bias", *(f"{OFFSETS}.{k}" for k in ("weight", "bias")))
+    }
+    assert fresh == {name for name in start.new if name.startswith("backbone.")}
+    *_, told = freezing_in_words(start.network, start.new, 20)
     assert told == (
         "frozen from the input side: the first 20 of 40 convolutions, backbone.conv1 to backbone.layers.3.0.conv3, "
-        f"but for what is new: {layer}"
+        "but for what is new: 3 x backbone.layers.*.*.conv*.bias, "
+        "3 x backbone.layers.*.*.conv*.conv_offset_mask.weight, 3 x backbone.layers.*.*.conv*.conv_offset_mask.bias"
     )
+    recipe = Recipe(steps=1, batch_norm="learned")
+    changed = {name for name in changed_by_a_step(start.network, recipe, tmp_path) if name.startswith("backbone.")}
+    assert changed == fresh
+
+
+@pytest.mark.parametrize(
+    ("new", "count"),
+    [
+        (set(), 40),
+        ({"semantic_seg_conv.weight"}, 39),
+        ({"backbone.conv1.weight"}, 40),
+        ({"semantic_seg_conv.bias"}, 40),
+    ],
+)
+def test_how_many_were_carried_over(new: set[str], count: int) -> None:
+    assert carried_over(seeded_network(), new) == count
+
+
+def test_of_no_weights_none_were_carried_over() -> None:
+    network = seeded_network()
+    assert carried_over(network, [name for name, _ in network.named_parameters()]) == 0
 
 
 def test_the_first_are_frozen_of_what_a_recipe_lets_learn() -> None:
