@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from scene.disk import whole_file
 from scene.errors import require
 from training.charts import chart
 from training.command import TrainArguments, prepare
+from training.freezing import carried_over, freeze
 from training.layer_difference import PairDifferences
 from training.layer_report import short_names
 from training.recipes import RECIPES
@@ -41,10 +43,9 @@ class Sweep:
         require("every", self.every >= 1, "1 or more", self.every)
         require("most", self.most >= 1, "1 or more", self.most)
 
-    @property
-    def counts(self) -> range:
-        """How many convolutions are frozen."""
-        return range(0, self.most + 1, self.every)
+    def counts(self, carried: int) -> range:
+        """How many convolutions are frozen, from a start with so many to freeze."""
+        return range(0, min(self.most, carried) + 1, self.every)
 
 
 def starts_of(pairs: Sequence[PairDifferences]) -> dict[str, Path]:
@@ -54,21 +55,19 @@ def starts_of(pairs: Sequence[PairDifferences]) -> dict[str, Path]:
 
 
 def sweep_study(sweep: Sweep, starts: Mapping[str, Path], base: TrainArguments) -> Study:
-    """Every start with every count as a row.
+    """Every start with every count as a row, up to the last convolution that its weights were carried over to: behind
+    it there is nothing more to freeze.
 
     Raises ``ConfigurationError`` and ``DataError`` for whatever one of the trainings would refuse: it is a matter of
     hours until the last start has its turn.
     """
-    recipes = {name: recipe_for(sweep.recipe, path) for name, path in starts.items()}
-    rows = {
-        _row(start, count): Row(recipes[start], start=start, freeze_first=count)
-        for start in starts
-        for count in sweep.counts
-    }
-    study = Study(Plan(rows).resolved(sweep.changes, sweep.seeds), starts, base)
-    for start in starts:
-        _require_trainable(study, start, sweep.counts[-1])
-    return study
+    rows: dict[str, Row] = {}
+    for start, path in starts.items():
+        unfrozen = Row(recipe_for(sweep.recipe, path), start=start, freeze_first=0)
+        plan = Plan({_row(start, 0): unfrozen}).resolved(sweep.changes, sweep.seeds)
+        counts = sweep.counts(_required(Study(plan, starts, base), sweep.most))
+        rows |= {_row(start, count): msgspec.structs.replace(unfrozen, freeze_first=count) for count in counts}
+    return Study(Plan(rows).resolved(sweep.changes, sweep.seeds), starts, base)
 
 
 def recipe_for(recipe: str, start: Path) -> str:
@@ -78,14 +77,19 @@ def recipe_for(recipe: str, start: Path) -> str:
     return recipe if pair is None else pair[kind_of_file(start) != "imagenet"]
 
 
-def _require_trainable(study: Study, start: str, most: int) -> None:
-    """Have a start's training made ready, on the CPU, with the most that is frozen; nothing is written."""
-    arguments = study.arguments((_row(start, most), study.plan.seeds[0]))
-    require("recipe", bool(RECIPES[arguments.recipe].steps), "one that trains", arguments.recipe)
-    prepare(replace(arguments, source=study.base.source, device="cpu"))
+def _required(study: Study, most: int) -> int:
+    """Make the study's first run ready, on the CPU, and freeze the most there is: nothing is written. Gives how many
+    convolutions that is."""
+    arguments = study.arguments(study.runs()[0])
+    recipe = RECIPES[arguments.recipe]
+    require("recipe", bool(recipe.steps), "one that trains", arguments.recipe)
+    start = prepare(replace(arguments, source=study.base.source, device="cpu")).start
+    carried = carried_over(start.network, start.new)
+    freeze(start.network, recipe.trains, start.new, min(most, carried))
+    return carried
 
 
-def report(sweep: Sweep, study: Study) -> list[Path]:
+def report(study: Study) -> list[Path]:
     """Write the page and the picture of what is finished; their paths."""
     results, out = study.results(), study.base.out
     with whole_file(out / PAGE) as stream:
@@ -94,7 +98,7 @@ def report(sweep: Sweep, study: Study) -> list[Path]:
         return [out / PAGE]
     with chart(out / PICTURE, "What freezing costs", "convolutions frozen from the input side", "mask AP") as axes:
         for start in study.starts:
-            points = list(_points(sweep, results, start))
+            points = list(_points(study, results, start))
             means = [float(np.mean(values)) for _, values in points]
             (line,) = axes.plot([count for count, _ in points], means, marker="o", markersize=4, label=f"from {start}")
             dots = [(count, value) for count, values in points for value in values if len(values) > 1]
@@ -104,11 +108,12 @@ def report(sweep: Sweep, study: Study) -> list[Path]:
     return [out / PAGE, out / PICTURE]
 
 
-def _points(sweep: Sweep, results: Sequence[Result], start: str) -> Iterator[tuple[int, list[float]]]:
-    for count in sweep.counts:
-        values = [100 * result.mask for result in results if result.row == _row(start, count)]
-        if values:
-            yield count, values
+def _points(study: Study, results: Sequence[Result], start: str) -> Iterator[tuple[int, list[float]]]:
+    """Frozen convolutions, and each seed's mask AP, 0 to 100."""
+    for name, row in study.plan.rows.items():
+        values = [100 * result.mask for result in results if result.row == name]
+        if row.start == start and values:
+            yield row.freeze_first or 0, values
 
 
 def _row(start: str, count: int) -> str:

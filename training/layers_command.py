@@ -74,7 +74,7 @@ def _swept(arguments: LayersArguments, found: Sequence[PairDifferences]) -> int:
     study = sweep_study(sweep, starts_of(found), trainings.base(**given, source=arguments.source))
     take_folder(study)
     failed = trained(study, trainings.processes)
-    print((study.base.out / PAGE).read_text() if (paths := report(sweep, study)) else "")
+    print((study.base.out / PAGE).read_text() if (paths := report(study)) else "")
     print(f"wrote {', '.join(map(str, paths))}")
     return int(failed)
 

@@ -23,10 +23,11 @@ STREET = replace(TINY, class_names=STREET_CLASSES)
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    rows = [
-        annotation(n, rle(rectangle(TINY.size_hw, (8 * n, 8, 8 * n + 30, 50))), category_id=3) for n in range(1, 11)
-    ]
-    return write_coco(tmp_path / "data", TINY.size_hw, 10, rows)
+    for name in ("target", "held-out"):
+        boxes = [(8 * n, 8, 8 * n + 30, 50) for n in range(1, 11)]
+        rows = [annotation(n, rle(rectangle(TINY.size_hw, box)), category_id=3) for n, box in enumerate(boxes, start=1)]
+        write_coco(tmp_path / name, TINY.size_hw, 10, rows)
+    return tmp_path
 
 
 @pytest.fixture
@@ -55,7 +56,19 @@ def test_a_sweep_of_no_steps_is_none() -> None:
 def test_it_trains_with_more_and_more_frozen_and_draws_that(
     pair: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--sweep", "--target", data, "--held-out", data, "--preset", "tiny", "--steps", "2", "--batch", "2"]
+    words = [
+        "--sweep",
+        "--target",
+        data / "target",
+        "--held-out",
+        data / "held-out",
+        "--preset",
+        "tiny",
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+    ]
     words += ["--workers", "0", "--seeds", "1", "--every", "4", "--most", "9", "--evaluate-every", "0"]
     assert main(["layers", pair, "--out", str(tmp_path / "out"), *map(str, words)]) == 0
     assert "| base, first 8 |" in capsys.readouterr().out
@@ -94,7 +107,17 @@ def test_what_a_training_would_refuse_is_refused_before_the_first(
     pair: str, imagenet: str, data: Path, tmp_path: Path, words: list[str], sentence: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    common = ["--sweep", "--target", data, "--held-out", data, "--preset", "tiny", "--out", tmp_path / "out"]
+    common = [
+        "--sweep",
+        "--target",
+        data / "target",
+        "--held-out",
+        data / "held-out",
+        "--preset",
+        "tiny",
+        "--out",
+        tmp_path / "out",
+    ]
     assert main(["layers", pair, imagenet, *map(str, (*common, *words))]) == 1
     assert sentence in capsys.readouterr().err
     assert not list((tmp_path / "out").glob("*/seed-1"))
