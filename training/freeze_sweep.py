@@ -1,7 +1,7 @@
 """``streetmask layers --sweep``: AP over how many convolutions are frozen from the input side, for each start."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,22 +98,21 @@ def report(study: Study) -> list[Path]:
         return [out / PAGE]
     with chart(out / PICTURE, "What freezing costs", "convolutions frozen from the input side", "mask AP") as axes:
         for start in study.starts:
-            points = list(_points(study, results, start))
-            means = [float(np.mean(values)) for _, values in points]
-            (line,) = axes.plot([count for count, _ in points], means, marker="o", markersize=4, label=f"from {start}")
-            dots = [(count, value) for count, values in points for value in values if len(values) > 1]
+            found = points(study, results, start)
+            means = [float(np.mean(values)) for _, values in found]
+            (line,) = axes.plot([count for count, _ in found], means, marker="o", markersize=4, label=f"from {start}")
+            dots = [(count, value) for count, values in found for value in values if len(values) > 1]
             axes.scatter([x for x, _ in dots], [y for _, y in dots], s=12, color=line.get_color(), alpha=0.5)
         axes.set_ylim(bottom=0)
         axes.legend()
     return [out / PAGE, out / PICTURE]
 
 
-def _points(study: Study, results: Sequence[Result], start: str) -> Iterator[tuple[int, list[float]]]:
-    """Frozen convolutions, and each seed's mask AP, 0 to 100."""
-    for name, row in study.plan.rows.items():
-        values = [100 * result.mask for result in results if result.row == name]
-        if row.start == start and values:
-            yield row.freeze_first or 0, values
+def points(study: Study, results: Sequence[Result], start: str) -> list[tuple[int, list[float]]]:
+    """How many convolutions are frozen, and each seed's mask AP, 0 to 100, of a start's rows that have any."""
+    rows = ((name, row.freeze_first or 0) for name, row in study.plan.rows.items() if row.start == start)
+    found = ((count, [100 * result.mask for result in results if result.row == name]) for name, count in rows)
+    return [(count, values) for count, values in found if values]
 
 
 def _row(start: str, count: int) -> str:

@@ -4,10 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import msgspec
 import pytest
 import torch
 
+from model.backbone_weights import backbone_tensors
 from model.config import PRESETS
+from model.weight_file import read_state
 from scene.classes import STREET_CLASSES
 from scene.errors import ConfigurationError
 from streetmask.cli import main
@@ -16,7 +19,11 @@ from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from tests.training.one_step import imagenet_backbone
 from tests.training.runs import log_of
 from training.checkpoint import read_checkpoint, save_checkpoint
-from training.freeze_sweep import Sweep, recipe_for
+from training.command import TrainArguments
+from training.convolutions import convolutions
+from training.freeze_sweep import Sweep, points, recipe_for, report
+from training.study import RESULT, Result, Study
+from training.study_plan import Plan, Row
 
 STREET = replace(TINY, class_names=STREET_CLASSES)
 
@@ -53,9 +60,10 @@ def test_a_sweep_of_no_steps_is_none() -> None:
         Sweep(0, 5, (1,), "plus-full", {})
 
 
-def test_it_trains_with_more_and_more_frozen_and_draws_that(
-    pair: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_it_trains_with_more_and_more_frozen_from_each_start_and_draws_that(
+    pair: str, imagenet: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Of the backbone 20 convolutions can be frozen at most, of the whole network as many as are asked for."""
     words = [
         "--sweep",
         "--target",
@@ -69,19 +77,64 @@ def test_it_trains_with_more_and_more_frozen_and_draws_that(
         "--batch",
         "2",
     ]
-    words += ["--workers", "0", "--seeds", "1", "--every", "4", "--most", "9", "--evaluate-every", "0"]
-    assert main(["layers", pair, "--out", str(tmp_path / "out"), *map(str, words)]) == 0
-    assert "| base, first 8 |" in capsys.readouterr().out
-    rows = {path.parent.parent.name: path.parent for path in sorted((tmp_path / "out").glob("*/seed-1/last.pt"))}
-    assert list(rows) == ["base, first 4", "base, first 8", "base, none"]
-    first = "backbone.conv1.weight"
-    moved = {name: read_checkpoint(folder / "last.pt")["model"][first] for name, folder in rows.items()}
-    begun = read_checkpoint(tmp_path / "base.pt")["model"][first]
-    assert {name: bool((weight == begun).all()) for name, weight in moved.items()} == {
-        "base, first 4": True, "base, first 8": True, "base, none": False
-    }  # fmt: skip
+    words += ["--workers", "0", "--seeds", "1", "--every", "12", "--most", "24", "--evaluate-every", "0"]
+    assert main(["layers", pair, imagenet, "--out", str(tmp_path / "out"), *map(str, words)]) == 0
+    assert "| base, first 24 |" in capsys.readouterr().out
+    rows = {path.parent.parent.name: path.parent for path in (tmp_path / "out").glob("*/seed-1/last.pt")}
+    begun = {
+        "base": read_checkpoint(tmp_path / "base.pt")["model"],
+        "resnet": backbone_tensors(read_state(tmp_path / "resnet.pth")).state,
+    }
+    names = convolutions(begun["base"])
+    frozen = {}
+    for row, folder in rows.items():
+        model, before = read_checkpoint(folder / "last.pt")["model"], begun[row.partition(",")[0]]
+        frozen[row] = [
+            name for name in names if f"{name}.weight" in before
+            and torch.equal(model[f"{name}.weight"], before[f"{name}.weight"])
+        ]  # fmt: skip
+    assert frozen == {
+        "base, none": [],
+        "base, first 12": [*names[:12]],
+        "base, first 24": [*names[:24]],
+        "resnet, none": [],
+        "resnet, first 12": [*names[:12]],
+    }
     assert len(log_of(rows["base, none"])) >= 2
     assert cv2.imread(str(tmp_path / "out" / "sweep.png")) is not None
+
+
+def result(row: str, seed: int, mask: float) -> Result:
+    return Result(row, seed, 2, 1.0, (), {"box": {"ap": mask / 2}, "mask": {"ap": mask}})
+
+
+def swept(folder: Path, counts: dict[str, range], masks: dict[str, list[float]]) -> Study:
+    """A study of these starts and counts, with finished runs of these masks' AP, a figure a seed."""
+    rows = {
+        f"{start}, first {count}" if count else f"{start}, none": Row("plus-full", start=start, freeze_first=count)
+        for start, every in counts.items()
+        for count in every
+    }
+    base = TrainArguments(target=(), out=folder, held_out=folder)
+    study = Study(Plan(rows, (1, 2, 3)), {start: folder for start in counts}, base)
+    for row, figures in masks.items():
+        for seed, mask in enumerate(figures, 1):
+            path = study.folder((row, seed)) / RESULT
+            path.parent.mkdir(parents=True)
+            path.write_bytes(msgspec.json.encode(result(row, seed, mask)))
+    return study
+
+
+def test_the_points_of_the_plot_are_means_over_seeds_of_what_is_finished(tmp_path: Path) -> None:
+    masks = {"a, none": [0.2, 0.3, 0.4], "a, first 5": [0.1], "b, first 5": [0.5, 0.7]}
+    study = swept(tmp_path, {"a": range(0, 11, 5), "b": range(0, 6, 5)}, masks)
+    assert points(study, study.results(), "a") == [(0, [20.0, 30.0, 40.0]), (5, [10.0])]
+    assert points(study, study.results(), "b") == [(5, [50.0, 70.0])]
+    assert report(study) == [tmp_path / "sweep.md", tmp_path / "sweep.png"]
+
+
+def test_of_nothing_finished_there_is_no_picture(tmp_path: Path) -> None:
+    assert report(swept(tmp_path, {"a": range(1)}, {})) == [tmp_path / "sweep.md"]
 
 
 def test_each_start_has_the_recipe_of_its_kind(pair: str, imagenet: str, tmp_path: Path) -> None:
