@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -66,6 +67,8 @@ class TrainArguments:
     """Weight of an object's terms in a focal loss, 0 to 1, instead of the recipe's; the background's is the rest."""
     gamma: float | None = None
     """How far a focal loss turns down what is easy, instead of the recipe's; 0 for not at all."""
+    beta: float | None = None
+    """Shift of focal-star, instead of the recipe's: the higher, the more of what is uncertain counts as easy."""
     source_pictures: int | None = None
     """Pictures of --source that join, instead of the recipe's count."""
     freeze_first: int | None = None
@@ -265,14 +268,21 @@ def _named(arguments: TrainArguments) -> Recipe:
 def _taught(arguments: TrainArguments, recipe: Recipe) -> dict[str, Any]:
     """What of the recipe's loss and mixing is changed."""
     changes: dict[str, Any] = {}
-    figures: dict[str, Any] = {"kind": arguments.class_loss, "alpha": arguments.alpha, "gamma": arguments.gamma}
+    figures: dict[str, Any] = {name: getattr(arguments, name) for name in ("alpha", "gamma", "beta")}
+    figures["kind"] = arguments.class_loss
     asked = {name: value for name, value in figures.items() if value is not None}
     if asked:
         classes = replace(recipe.losses.classes, **asked)
         focal = classes.is_focal or not asked.keys() & {"alpha", "gamma"}
         require("class_loss", focal, "a focal loss, as alpha and gamma are given", classes.kind)
+        is_star = classes.kind == "focal-star"
+        require("class_loss", is_star or "beta" not in asked, "focal-star, as beta is given", classes.kind)
         require("alpha", 0 <= classes.alpha <= 1, "0 to 1", classes.alpha)
         require("gamma", classes.gamma >= 0, "0 or more", classes.gamma)
+        require(
+            "gamma", classes.gamma > 0 or not is_star, "a number above 0, by which focal-star divides", classes.gamma
+        )
+        require("beta", isfinite(classes.beta), "a number", classes.beta)
         changes["losses"] = replace(recipe.losses, classes=classes)
     if (count := arguments.source_pictures) is not None:
         require("source_pictures", count >= 1, "1 or more", count)

@@ -23,6 +23,8 @@ class Trainings:
     """Seeds of each row, instead of two; differences need two or more."""
     preset: str | None = None
     """Network of every row."""
+    schedule: str | None = None
+    """Recipe whose steps, optimiser, rates and augmentation every row takes."""
     classes: tuple[str, ...] = ()
     """Class names of every row, in order, instead of the recipes' own."""
     size: str | None = None
@@ -50,7 +52,7 @@ class Trainings:
 
     def changes(self) -> dict[str, Any]:
         """What of every row is changed (``training.study_plan.Row``)."""
-        asked = {name: getattr(self, name) for name in ("preset", "classes", "size", "steps", "batch")}
+        asked = {name: getattr(self, name) for name in ("preset", "schedule", "classes", "size", "steps", "batch")}
         return {name: value for name, value in asked.items() if value}
 
     def base(self, target: Path, held_out: Path, out: Path, source: Path | None = None) -> TrainArguments:

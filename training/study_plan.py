@@ -36,6 +36,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     class_loss: ClassLossKind | None = None
     alpha: float | None = None
     gamma: float | None = None
+    beta: float | None = None
     source_pictures: int | None = None
     freeze_first: int | None = None
     jitter: bool = False
@@ -135,20 +136,28 @@ STAND_IN = Plan(
 """The published tables' like for 100 generated pictures: the same share of source pictures, and one schedule for all
 rows, so that they differ in nothing but what their names say."""
 
+_ANEW: dict[str, Any] = {"reinitialise_classes": True}
+
 FOCAL = Plan(
     {
-        "OHEM, 3 to 1": Row("plus-full"),
-        "OHEM, hardest 256": Row("plus-full", class_loss="plain-ohem"),
-        "OHEM, balanced": Row("plus-full", class_loss="balanced-ohem"),
+        "OHEM, 3 to 1": Row("plus-full", **_ANEW),
+        "OHEM, hardest 256": Row("plus-full", class_loss="plain-ohem", **_ANEW),
+        "OHEM, balanced": Row("plus-full", class_loss="balanced-ohem", **_ANEW),
         **{
-            f"focal, gamma {gamma:g}, alpha {alpha:g}": Row("plus-full-focal", gamma=gamma, alpha=alpha)
+            f"focal, gamma {gamma:g}, alpha {alpha:g}": Row("plus-full-focal", gamma=gamma, alpha=alpha, **_ANEW)
             for gamma, alpha in ((0.0, 0.5), (0.5, 0.5), (1.0, 0.25), (2.0, 0.25), (2.0, 0.5), (2.0, 0.75), (5.0, 0.25))
         },
-        "focal of sigmoid": Row("plus-full-focal", class_loss="sigmoid-focal"),
-        "FL-star": Row("plus-full-focal", class_loss="focal-star"),
+        "focal of sigmoid": Row("plus-full-focal", class_loss="sigmoid-focal", **_ANEW),
+        **{
+            f"FL-star, gamma {gamma:g}, beta {beta:g}": Row(
+                "plus-full-focal", class_loss="focal-star", gamma=gamma, beta=beta, **_ANEW
+            )
+            for gamma, beta in ((2.0, 1.0), (4.0, 0.0))
+        },
     }
 )
-"""A focal loss's figures and its rivals (Lin et al. 2017, tables 1b, 1d and appendix B), everything else alike."""
+"""A focal loss's figures and its rivals (Lin et al. 2017, tables 1b, 1d and appendix B), everything else alike: class
+layers start anew in all of them, since OHEM could go on with those that it had taught and the others could not."""
 
 BACK = Plan({"straight on": Row("plus-full", start="source"), "by way of the target": Row("plus-full", start="tuned")})
 """The source's weights, and those tuned on the target, trained on the source again: does the detour help?"""

@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,21 @@ def test_numbers_that_make_no_run(tmp_path: Path, name: str, value: float) -> No
         train(arguments)
     assert caught.value.field == name
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"gamma": 1.0}, "class_loss: expected a focal loss, as alpha and gamma are given, but 'ohem' came"),
+        ({"beta": 0.0}, "class_loss: expected focal-star, as beta is given, but 'ohem' came"),
+        ({"class_loss": "focal", "beta": 0.0}, "class_loss: expected focal-star, as beta is given, but 'focal' came"),
+        ({"class_loss": "focal-star", "beta": math.nan}, "beta: expected a number, but nan came"),
+        ({"class_loss": "focal-star", "gamma": 0.0}, "gamma: expected a number above 0, by which focal-star divides"),
+    ],
+)
+def test_figures_that_the_loss_does_not_have(tmp_path: Path, asked: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        train(TrainArguments(target=(tmp_path / "none.json",), out=tmp_path / "run", **asked))
 
 
 @pytest.mark.parametrize("name", ["seed", "workers", "threads", "checkpoint_every", "evaluate_every", "freeze_first"])

@@ -5,6 +5,7 @@ import pytest
 from scene.errors import ConfigurationError
 from training.command import TrainArguments
 from training.recipes import STUDY
+from training.study_flags import Trainings
 from training.study_plan import PLANS, Plan, Row, of_recipes
 
 
@@ -31,6 +32,21 @@ def test_what_a_row_says_goes_before_what_is_said_of_all_and_the_users_word_befo
     rows = plan.resolved({"steps": 3}).rows
     assert (rows["a"].batch, rows["b"].batch) == (2, 16)
     assert (rows["a"].steps, rows["b"].steps) == (3, 3)
+
+
+def test_rows_of_the_focal_plan_differ_in_their_loss_alone() -> None:
+    """From any weights: class layers that one of them could go on with start anew in all."""
+    rows = PLANS["focal"].resolved({}).rows
+    assert {row.start for row in rows.values()} == {""}
+    assert all(row.reinitialise_classes for row in rows.values())
+    assert len({*map(repr, rows.values())}) == len(rows)
+    stars = {(row.gamma, row.beta) for row in rows.values() if row.class_loss == "focal-star"}
+    assert stars == {(2.0, 1.0), (4.0, 0.0)}
+
+
+def test_every_row_takes_the_users_schedule() -> None:
+    plan = PLANS["focal"].resolved(Trainings(schedule="nano-study").changes())
+    assert {row.schedule for row in plan.rows.values()} == {"nano-study"}
 
 
 def test_a_recipe_named_twice_is_refused() -> None:
