@@ -52,7 +52,8 @@ def suggested_freezing(pair: PairDifferences) -> Freezing:
 
     Smoothed by the running median over five layers (at the ends of the first and the last five), the curve must stay at
     or below half of the median over all layers that moved; the run ends with a layer that is itself that low, before
-    the network's last layer and before any that cannot be compared.
+    the network's last layer and before any that cannot be compared. What did not move at all was frozen: nothing is
+    suggested where that is half of the run.
     """
     moved = [each.difference for each in pair.layers if each.difference]
     if not moved:
@@ -68,6 +69,9 @@ def suggested_freezing(pair: PairDifferences) -> Freezing:
         return Freezing(0, f"the first layers moved by {near:.3g}, their median, where little would be {bound}")
     above = [f"{each.name} ({each.difference:.3g})" for each in run if each.difference > limit]
     still = sum(not each.difference for each in run)
+    if 2 * still >= len(run):
+        which = f"of the first {len(run)} {still}" if still < len(run) else f"the first {still}"
+        return Freezing(0, f"{which} did not move at all because they were frozen, so that nothing follows for them")
     return Freezing(
         run[-1].index,
         f"up to {run[-1].name} they moved by no more than {bound}"

@@ -60,7 +60,7 @@ def test_layers_that_moved_alike_are_not_frozen() -> None:
         ([1.0] * 6 + [0.1] * 5 + [1.0] * 9, 0),
         ([0.1] * 4 + [None, 0.1] + [1.0] * 9, 4),
         ([0.1, 1.0], 1),
-        ([0.0] * 6 + [0.1] * 2 + [1.0] * 9, 8),
+        ([0.0] * 3 + [0.1] * 5 + [1.0] * 9, 8),
     ],
     ids=[
         *("clear", "just", "too near", "a spike within", "a spike first", "three spikes", "low at the other end"),
@@ -69,6 +69,20 @@ def test_layers_that_moved_alike_are_not_frozen() -> None:
 )
 def test_the_run_from_the_input_side(differences: list[float | None], first: int) -> None:
     assert suggested_freezing(pair(differences)).first == first
+
+
+@pytest.mark.parametrize(
+    ("differences", "told"),
+    [
+        ([0.0] * 6 + [1.0] * 9, "the first 6"),
+        ([0.0] * 6 + [0.1] * 2 + [1.0] * 9, "of the first 8 6"),
+        ([0.0] * 4 + [0.1] * 4 + [1.0] * 9, "of the first 8 4"),
+    ],
+)
+def test_what_was_frozen_is_not_suggested_to_be_frozen(differences: list[float], told: str) -> None:
+    assert suggested_freezing(pair(differences)).sentence() == (
+        f"freeze nothing: {told} did not move at all because they were frozen, so that nothing follows for them"
+    )
 
 
 def test_the_suggestion_says_how_and_why() -> None:
