@@ -4,8 +4,9 @@ Both are hypotheses. The study behind them (Faster R-CNN, ResNet-50) found that 
 and that of two starts the one whose layers move less is the better; only trainings tell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from statistics import fmean, median
 
 from training.layer_difference import LayerDifference, PairDifferences
@@ -16,6 +17,9 @@ LOW = 0.5
 _WINDOW = 5
 """Layers whose median is taken: a block's convolutions of 1x1 and of 3x3 move by multiples of each other, and up to two
 of five may stand out without ending a run."""
+
+_DEVIATIONS = 2.0
+"""By which layers that moved less must outnumber the others, of what fair coins do: the sign test's 5 %."""
 
 NO_PROOF = (
     "These are hypotheses: a sweep of trainings with --freeze-first 0, 5, 10, ... from each start tells by the AP."
@@ -39,8 +43,8 @@ class Freezing:
 
 @dataclass(frozen=True)
 class Starts:
-    """Pairs tuned on one ``target``, as far as their files say, by how far they moved: (index of the pair, mean
-    difference over the layers that moved in all of them), the least first; and what follows, in words."""
+    """Pairs whose files name one ``target``, by how far they moved: (index of the pair, mean difference over the layers
+    that moved in all of them), the least first; and what follows, in words."""
 
     target: tuple[str, ...]
     means: tuple[tuple[int, float], ...]
@@ -81,10 +85,10 @@ def suggested_freezing(pair: PairDifferences) -> Freezing:
 
 
 def compared_starts(pairs: Sequence[PairDifferences]) -> list[Starts]:
-    """Which start moved least, for each target on which several were tuned; pairs whose files do not say on what are
-    taken to be of one target."""
-    targets = dict.fromkeys(pair.target for pair in pairs)
-    groups = ([index for index, pair in enumerate(pairs) if pair.target == target] for target in targets)
+    """Which start moved least, for each target on which several were tuned, by the name of the first data set alone;
+    pairs whose files do not say on what are taken to be of one target."""
+    targets = dict.fromkeys(pair.target[:1] for pair in pairs)
+    groups = ([index for index, pair in enumerate(pairs) if pair.target[:1] == target] for target in targets)
     found = (_starts(pairs, group) for group in groups if len({pairs[index].base for index in group}) > 1)
     return [each for each in found if each is not None]
 
@@ -117,17 +121,24 @@ def _starts(pairs: Sequence[PairDifferences], group: Sequence[int]) -> Starts | 
     least = order[0]
     second = next(index for index in order if pairs[index].base != pairs[least].base)
     fewer = sum(moved[least][name] < moved[second][name] for name in common)
+    clear = 2 * fewer - len(common) > _DEVIATIONS * sqrt(len(common))
+    target = pairs[least].target[:1]
     words = (
-        f"Of the starts for {'; '.join(pairs[least].target) or 'what may be one target, which the files do not name'}, "
-        f"{pairs[least].base} moved least: {means[least]:.3g} on average over the {len(common)} layers that moved in "
-        f"all, before {pairs[second].base} with {means[second]:.3g}, and less than that in {fewer} of them: "
-        + ("the better start, by the study's finding" if 2 * fewer > len(common) else "no start stands out")
+        f"Of the starts for {''.join(target) or 'what may be one target'}, which the files "
+        f"{'tell by name alone' if target else 'do not name'}, {pairs[least].base} moved least: {means[least]:.3g} on "
+        f"average over the {len(common)} layers that moved in all, before {pairs[second].base} with "
+        f"{means[second]:.3g}, and less than that in {fewer} of them: "
+        + ("the better start it would be, by the study's finding, if trained alike" if clear else "no clear majority")
     )
-    return Starts(pairs[least].target, tuple((index, means[index]) for index in order), words + _steps(pairs, order))
+    unlike = "".join(f"; but {each}, which alone may be why" for each in _unlike(pairs, order))
+    return Starts(target, tuple((index, means[index]) for index in order), words + unlike)
 
 
-def _steps(pairs: Sequence[PairDifferences], order: Sequence[int]) -> str:
-    if len({pairs[index].steps for index in order}) == 1:
-        return ""
-    told = ", ".join(f"{pairs[index].base} {pairs[index].steps or 'unknown'}" for index in order)
-    return f"; but their steps differ, which alone may be why ({told})"
+def _unlike(pairs: Sequence[PairDifferences], order: Sequence[int]) -> Iterator[str]:
+    """What else than the start may be why pairs moved unlike."""
+    steps = {pairs[index].steps for index in order}
+    if len(steps) > 1 or None in steps:
+        told = (f"{pairs[i].base} {'unknown' if pairs[i].steps is None else pairs[i].steps}" for i in order)
+        yield f"their steps {'differ' if len(steps) > 1 else 'are not known'} ({', '.join(told)})"
+    if len({pairs[index].target for index in order}) > 1:
+        yield "some saw other data beside it"

@@ -129,21 +129,27 @@ def test_nothing_to_compare(pairs: list[PairDifferences]) -> None:
 
 def test_the_start_that_moved_least() -> None:
     """Over what moved in both: the second's first layer was frozen, the first's last is not comparable."""
-    one, other = pair([0.5, 0.2, 0.4, None], "imagenet.pth"), pair([0.0, 0.1, 0.3, 0.1], "coco.pth")
+    one = pair([0.5, *[0.2, 0.4] * 3, None], "imagenet.pth")
+    other = pair([0.0, *[0.1, 0.3] * 3, 0.1], "coco.pth")
     (starts,) = compared_starts([one, other])
     assert starts.target == ("3 pictures",)
     assert [index for index, _ in starts.means] == [1, 0]
     assert [mean for _, mean in starts.means] == pytest.approx([0.2, 0.3])
     assert starts.sentence == (
-        "Of the starts for 3 pictures, coco.pth moved least: 0.2 on average over the 2 layers that moved in all, "
-        "before imagenet.pth with 0.3, and less than that in 2 of them: the better start, by the study's finding"
+        "Of the starts for 3 pictures, which the files tell by name alone, coco.pth moved least: 0.2 on average over "
+        "the 6 layers that moved in all, before imagenet.pth with 0.3, and less than that in 6 of them: the better "
+        "start it would be, by the study's finding, if trained alike"
     )
 
 
-def test_a_start_that_moved_less_in_few_layers_does_not_stand_out() -> None:
-    (starts,) = compared_starts([pair([0.1, 0.1, 0.9], "imagenet.pth"), pair([0.2, 0.2, 0.2], "coco.pth")])
-    assert starts.means[0][0] == 1
-    assert starts.sentence.endswith("with 0.367, and less than that in 1 of them: no start stands out")
+@pytest.mark.parametrize(("less", "layers", "clear"), [(12, 16, False), (13, 16, True), (4, 4, False), (5, 5, True)])
+def test_a_start_stands_out_by_a_clear_majority_of_layers(less: int, layers: int, clear: bool) -> None:
+    """Fair coins would fall one way as often up to twice their deviation."""
+    near = pair([0.1] * less + [0.11] * (layers - less), "a.pt")
+    (starts,) = compared_starts([near, pair([0.2] * less + [0.1] * (layers - less), "b.pt")])
+    assert starts.means[0][0] == 0
+    found = "the better start it would be, by the study's finding, if trained alike" if clear else "no clear majority"
+    assert starts.sentence.endswith(f"and less than that in {less} of them: {found}")
 
 
 def test_two_trainings_of_the_best_start_are_held_against_another() -> None:
@@ -162,6 +168,21 @@ def test_each_target_has_its_starts_and_unnamed_ones_are_taken_for_one() -> None
     assert unnamed.sentence.startswith("Of the starts for what may be one target, which the files do not name, b.pt")
 
 
-def test_other_numbers_of_steps_are_told() -> None:
-    (starts,) = compared_starts([pair([0.1], "a.pt", steps=500), pair([0.2], "b.pt", steps=None)])
-    assert starts.sentence.endswith("; but their steps differ, which alone may be why (a.pt 500, b.pt unknown)")
+def test_a_source_beside_the_target_makes_no_other_target() -> None:
+    pairs = [pair([0.1], "a.pt"), pair([0.2], "b.pt", target=("3 pictures", "9 pictures"))]
+    (starts,) = compared_starts(pairs)
+    assert starts.target == ("3 pictures",)
+    assert starts.sentence.endswith("; but some saw other data beside it, which alone may be why")
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ((500, None), "their steps differ (a.pt 500, b.pt unknown)"),
+        ((500, 0), "their steps differ (a.pt 500, b.pt 0)"),
+        ((None, None), "their steps are not known (a.pt unknown, b.pt unknown)"),
+    ],
+)
+def test_other_numbers_of_steps_are_told(steps: tuple[int | None, int | None], told: str) -> None:
+    (starts,) = compared_starts([pair([0.1], "a.pt", steps=steps[0]), pair([0.2], "b.pt", steps=steps[1])])
+    assert starts.sentence.endswith(f"; but {told}, which alone may be why")

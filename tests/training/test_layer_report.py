@@ -64,7 +64,7 @@ def test_the_text_says_all_of_it_in_columns() -> None:
     assert len({len(line) for line in lines[2:43]}) == 1
     assert lines[-5] == ("(2) not comparable, not in c.pt: 4 x maskiou_net.maskiou_net.*, semantic_seg_conv")
     assert lines[-4].startswith("(1) freeze the first 19, with `--freeze-first 19`: up to backbone.layers.3.0.conv2 ")
-    assert lines[-2].startswith("Of the starts for 3 pictures, c.pt moved least: ")
+    assert lines[-2].startswith("Of the starts for 3 pictures, which the files tell by name alone, c.pt moved ")
     assert lines[-1].startswith("These are hypotheses: a sweep of trainings with --freeze-first 0, 5, 10, ...")
 
 
