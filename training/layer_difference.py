@@ -12,9 +12,10 @@ from model.config import preset_like
 from model.weight_file import WeightFile
 from model.weights import class_count, fitting_presets, known_classes
 from scene.errors import DataError
-from training.convolutions import PARTS, convolutions, in_order, part_of
+from training.convolutions import OFFSETS, PARTS, convolutions, in_order, part_of
+from training.start import CLASS_LAYER, scoring_of
 
-CLASS_LAYERS = ("prediction_layers.0.conf_layer", "semantic_seg_conv")
+CLASS_LAYERS = (CLASS_LAYER, "semantic_seg_conv")
 """Layers with a row a class, beside the last one of ``maskiou_net``."""
 
 _HISTORY = "before that: "
@@ -89,28 +90,28 @@ def weight_difference(tuned: Tensor, base: Tensor) -> float:
 def layer_differences(base: WeightFile, tuned: WeightFile) -> PairDifferences:
     """Compare two files layer by layer; an ImageNet backbone has its layers by our names, and nothing but those.
 
-    A part that only one file has, and the layers with a row a class where the classes differ, are not comparable.
-    Raises ``DataError`` where a file holds no convolution of ours, where the two have none in common, and where they
-    are of different networks.
+    A part that only one file has, the layers with a row a class where the classes differ, and the class layer where its
+    logits are read otherwise, so that it was started anew, are not comparable. Raises ``DataError`` where a file holds
+    no convolution of ours, where the two have none in common, and where they are of different networks.
     """
     before, after = _weights(base), _weights(tuned)
     if not before.keys() & after.keys():
         raise DataError(f"{base.path} and {tuned.path} have no convolution in common: expected two of one network")
-    problems = _problems(before, after)
+    problems = [*_only_in_one(base, tuned), *_problems(before, after)]
     if problems:
         told = "; ".join(problems[:_MOST_TOLD]) + ("; ..." if len(problems) > _MOST_TOLD else "")
         raise DataError(
             f"{base.path} ({_what(base)}) and {tuned.path} ({_what(tuned)}) are of different networks: {told}; compare "
             "weights with those that they were trained from"
         )
-    other_classes = _other_classes(base, tuned)
+    started_anew = _started_anew(base, tuned, after)
     layers: list[LayerDifference] = []
     obstacles: list[NotComparable] = []
     for index, name in enumerate(in_order(before.keys() | after.keys()), 1):
         if name not in before or name not in after:
             why = f"not in {(base if name in after else tuned).path}"
         else:
-            why = "a row a class, and the classes differ" if other_classes and name in _class_layers(after) else ""
+            why = started_anew.get(name, "")
         if why:
             obstacles.append(NotComparable(index, name, part_of(name), why))
         else:
@@ -137,10 +138,28 @@ def _class_layers(weights: Mapping[str, Tensor]) -> set[str]:
     return {*CLASS_LAYERS, *rescoring[-1:]}
 
 
-def _other_classes(base: WeightFile, tuned: WeightFile) -> bool:
-    """Whether the files tell apart other classes, or as many of other names, as far as they say."""
+def _started_anew(base: WeightFile, tuned: WeightFile, after: Mapping[str, Tensor]) -> dict[str, str]:
+    """Layers that have nothing, or not all, of the base's in them, as far as the files say, and why."""
     one, other = known_classes(base), known_classes(tuned)
-    return class_count(base.state) != class_count(tuned.state) or (None not in (one, other) and one != other)
+    differ = class_count(base.state) != class_count(tuned.state) or (None not in (one, other) and one != other)
+    found = dict.fromkeys(_class_layers(after), "a row a class, and the classes differ") if differ else {}
+    scorings = [scoring_of(file) for file in (base, tuned)]
+    if scorings[0] != scorings[1]:
+        found[CLASS_LAYER] = f"started anew, as its logits are read as {scorings[1]} and were as {scorings[0]}"
+    return found
+
+
+def _only_in_one(base: WeightFile, tuned: WeightFile) -> list[str]:
+    """What tells two whole networks apart that otherwise have the same layers."""
+    files = (base, tuned)
+    if not all(f"{CLASS_LAYER}.weight" in file.state for file in files):
+        return []
+    told = []
+    for part, what in (("maskiou_net.", "mask rescoring"), (f".{OFFSETS}.weight", "deformable convolutions")):
+        one, other = ({name for name in file.state if part in name} for file in files)
+        if bool(one) != bool(other):
+            told.append(f"only {(base if one else tuned).path} has {what}")
+    return told
 
 
 def _problems(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> list[str]:

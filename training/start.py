@@ -153,7 +153,7 @@ def _filled(config: YolactConfig, file: WeightFile, choice: Choice) -> tuple[Yol
         network = Yolact(config)
         return network, load_backbone(network, file)
     theirs = known_classes(file)
-    as_read = replace(config, scoring=_scoring(file))
+    as_read = replace(config, scoring=scoring_of(file))
     same = theirs == config.class_names or (theirs is None and class_count(file.state) == config.class_count)
     if same or choice.reinitialise_classes:
         return load_weights(as_read, file, reinitialise_classes=choice.reinitialise_classes)
@@ -167,7 +167,8 @@ def _filled(config: YolactConfig, file: WeightFile, choice: Choice) -> tuple[Yol
     return load_weights(as_read, file, class_map=class_map)
 
 
-def _scoring(file: WeightFile) -> Scoring:
+def scoring_of(file: WeightFile) -> Scoring:
+    """How the file's class logits are read: as it says, else by softmax, as published weights are."""
     return file.config.scoring if file.config else "softmax"
 
 
@@ -181,11 +182,11 @@ def _settled_class_layer(
     """
     layer = network.get_submodule(CLASS_LAYER)
     assert isinstance(layer, nn.Conv2d) and layer.bias is not None
-    if carried and file is not None and _scoring(file) != settings.scoring:
+    if carried and file is not None and scoring_of(file) != settings.scoring:
         nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(layer.bias)
         carried = False
-        said = f"its logits were read as {_scoring(file)}, and now as {settings.scoring}"
+        said = f"its logits were read as {scoring_of(file)}, and now as {settings.scoring}"
         yield f"{CLASS_LAYER} starts anew: {said}", {CLASS_LAYER_WEIGHT, CLASS_LAYER_BIAS}
     if settings.is_focal:
         prior = prior_logits(settings.scoring, network.config.class_count, settings.foreground_prior)

@@ -143,11 +143,24 @@ def test_layers_with_a_row_a_class_are_not_compared_over_other_classes(names: tu
     assert pair.convolutions == NAMES
 
 
+def test_the_class_layer_is_not_compared_where_its_logits_are_read_otherwise() -> None:
+    """It starts anew there; an ImageNet backbone has none."""
+    tuned = weights_of(replace(TINY, scoring="sigmoid"))
+    (odd,) = layer_differences(weights_of(TINY, bare=True), tuned).not_comparable
+    assert (odd.name, odd.why) == (
+        CLASS_LAYERS[0],
+        "started anew, as its logits are read as sigmoid and were as softmax",
+    )
+    assert layer_differences(tuned, tuned).not_comparable == ()
+    assert {each.why for each in layer_differences(imagenet_backbone(), tuned).not_comparable} == {"not in resnet.pth"}
+
+
 def test_a_part_that_one_file_lacks_is_not_compared() -> None:
-    """The rescoring network, which weights may have been trained without."""
-    pair = layer_differences(weights_of(TINY_YOLACT), turned())
-    assert {each.name for each in pair.not_comparable} == {name for name in NAMES if name.startswith("maskiou_net")}
-    assert [each.index for each in pair.layers] == [*range(1, 36), 40]
+    """The semantic layer, which only teaches."""
+    state = {name: each for name, each in seeded_network().state_dict().items() if not name.startswith("semantic_")}
+    pair = layer_differences(saved(state), weights_of(TINY))
+    assert [(each.index, each.name) for each in pair.not_comparable] == [(40, "semantic_seg_conv")]
+    assert [each.index for each in pair.layers] == [*range(1, 40)]
 
 
 @pytest.mark.parametrize(
@@ -165,8 +178,13 @@ def test_a_part_that_one_file_lacks_is_not_compared() -> None:
             replace(TINY, anchors=replace(TINY.anchors, ratios=(1.0,))),
             r"prediction_layers\.0\.bbox_layer is \[12, 16, 3, 3\] in the one and \[4, 16, 3, 3\] in the other",
         ),
+        (TINY_YOLACT, r"different networks: only tiny\.pth has mask rescoring; compare"),
+        (
+            replace(TINY, backbone=replace(TINY.backbone, deformable=(0,) * 4)),
+            r"different networks: only tiny\.pth has deformable convolutions; compare",
+        ),
     ],
-    ids=["blocks", "widths", "anchors"],
+    ids=["blocks", "widths", "anchors", "rescoring", "deformable"],
 )
 def test_files_of_different_networks(config: YolactConfig, words: str) -> None:
     other = saved(dict(Yolact(config).state_dict()), config=config)
