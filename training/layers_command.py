@@ -7,7 +7,7 @@ from pathlib import Path
 import tyro
 
 from model.weight_file import read_state
-from scene.errors import ConfigurationError, DataError
+from scene.errors import ConfigurationError, DataError, require
 from training.convolutions import part_of
 from training.freeze_sweep import PAGE, Sweep, report, starts_of, sweep_study
 from training.layer_difference import PairDifferences, layer_differences
@@ -67,10 +67,12 @@ def _swept(arguments: LayersArguments, found: Sequence[PairDifferences]) -> int:
             "sweep", f"expected data and a folder to train in, but {', '.join(missing)} is missing"
         )
     trainings = arguments.trainings
-    fixed = [name for name in found[0].convolutions if part_of(name) in ("backbone", "fpn")]
-    sweep = Sweep(
-        arguments.every, arguments.most or len(fixed), trainings.seeds or (1, 2), arguments.recipe, trainings.changes()
-    )
+    names = found[0].convolutions
+    most = arguments.most
+    if most is None:
+        most = sum(part_of(name) in ("backbone", "fpn") for name in names)
+    require("most", 1 <= most <= len(names), f"1 to {len(names)}, the network's convolutions", most)
+    sweep = Sweep(arguments.every, most, trainings.seeds or (1, 2), arguments.recipe, trainings.changes())
     study = sweep_study(sweep, starts_of(found), trainings.base(**given, source=arguments.source))
     take_folder(study)
     failed = trained(study, trainings.processes)

@@ -149,6 +149,8 @@ def test_each_start_has_the_recipe_of_its_kind(pair: str, imagenet: str, tmp_pat
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["--most", "0"], "most: expected 1 to 40, the network's convolutions, but 0 came"),
+        (["--most", "41"], "most: expected 1 to 40, the network's convolutions, but 41 came"),
         (["--recipe", "plus-head"], "start: this recipe begins with a network trained on COCO or the like, but "),
         (["--recipe", "yolact-untrained"], "recipe: expected one that trains, but 'yolact-untrained' came"),
         (["--recipe", "plus-full-paste"], "source: plus-full-paste takes pictures from a second data set: name it"),
