@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from training.study_report import markdown
 from training.study_starts import kind_of_file
 
 PICTURE, PAGE = "sweep.png", "sweep.md"
+
+_ENDINGS = (".pt", ".pth", ".safetensors")
+"""Of weight files, which names do without."""
 
 _BY_KIND = (("plus-imagenet", "plus-full"), ("yolact-imagenet", "yolact-full"))
 """Recipes that are one but for what they begin with: a backbone, or a whole network."""
@@ -49,9 +53,16 @@ class Sweep:
 
 
 def starts_of(pairs: Sequence[PairDifferences]) -> dict[str, Path]:
-    """The weights before, each once, under a name that tells them apart and that a folder can have."""
-    names = short_names({pair.base for pair in pairs})
-    return {re.sub(r"[\\/:\s]+", " ", str(name.with_suffix(""))).strip(". "): path for path, name in names.items()}
+    """The weights before, each once, in order, under a name that a folder can have; no two have the same."""
+    starts: dict[str, Path] = {}
+    for path, short in short_names(dict.fromkeys(pair.base for pair in pairs)).items():
+        whole, bare = (
+            re.sub(r"[\\/:\s]+", " ", str(name)).strip(". ")
+            for name in (short, short.with_suffix("") if short.suffix in _ENDINGS else short)
+        )
+        names = chain((bare, whole), (f"{whole} {number}" for number in count(2)))
+        starts[next(name for name in names if name not in starts)] = path
+    return starts
 
 
 def sweep_study(sweep: Sweep, starts: Mapping[str, Path], base: TrainArguments) -> Study:
@@ -66,7 +77,7 @@ def sweep_study(sweep: Sweep, starts: Mapping[str, Path], base: TrainArguments) 
         unfrozen = Row(recipe_for(sweep.recipe, path), start=start, freeze_first=0)
         plan = Plan({_row(start, 0): unfrozen}).resolved(sweep.changes, sweep.seeds)
         counts = sweep.counts(_required(Study(plan, starts, base), sweep.most))
-        rows |= {_row(start, count): msgspec.structs.replace(unfrozen, freeze_first=count) for count in counts}
+        rows |= {_row(start, first): msgspec.structs.replace(unfrozen, freeze_first=first) for first in counts}
     return Study(Plan(rows).resolved(sweep.changes, sweep.seeds), starts, base)
 
 
@@ -100,8 +111,8 @@ def report(study: Study) -> list[Path]:
         for start in study.starts:
             found = points(study, results, start)
             means = [float(np.mean(values)) for _, values in found]
-            (line,) = axes.plot([count for count, _ in found], means, marker="o", markersize=4, label=f"from {start}")
-            dots = [(count, value) for count, values in found for value in values if len(values) > 1]
+            (line,) = axes.plot([first for first, _ in found], means, marker="o", markersize=4, label=f"from {start}")
+            dots = [(first, value) for first, values in found for value in values if len(values) > 1]
             axes.scatter([x for x, _ in dots], [y for _, y in dots], s=12, color=line.get_color(), alpha=0.5)
         axes.set_ylim(bottom=0)
         axes.legend()
@@ -111,9 +122,9 @@ def report(study: Study) -> list[Path]:
 def points(study: Study, results: Sequence[Result], start: str) -> list[tuple[int, list[float]]]:
     """How many convolutions are frozen, and each seed's mask AP, 0 to 100, of a start's rows that have any."""
     rows = ((name, row.freeze_first or 0) for name, row in study.plan.rows.items() if row.start == start)
-    found = ((count, [100 * result.mask for result in results if result.row == name]) for name, count in rows)
-    return [(count, values) for count, values in found if values]
+    found = ((first, [100 * result.mask for result in results if result.row == name]) for name, first in rows)
+    return [(first, values) for first, values in found if values]
 
 
-def _row(start: str, count: int) -> str:
-    return f"{start}, first {count}" if count else f"{start}, none"
+def _row(start: str, first: int) -> str:
+    return f"{start}, first {first}" if first else f"{start}, none"

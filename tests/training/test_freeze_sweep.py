@@ -21,7 +21,8 @@ from tests.training.runs import log_of
 from training.checkpoint import read_checkpoint, save_checkpoint
 from training.command import TrainArguments
 from training.convolutions import convolutions
-from training.freeze_sweep import Sweep, points, recipe_for, report
+from training.freeze_sweep import Sweep, points, recipe_for, report, starts_of
+from training.layer_difference import PairDifferences
 from training.study import RESULT, Result, Study
 from training.study_plan import Plan, Row
 
@@ -135,6 +136,22 @@ def test_the_points_of_the_plot_are_means_over_seeds_of_what_is_finished(tmp_pat
 
 def test_of_nothing_finished_there_is_no_picture(tmp_path: Path) -> None:
     assert report(swept(tmp_path, {"a": range(1)}, {})) == [tmp_path / "sweep.md"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["b.pt", "a.pth", "b.pt"], ["b", "a"]),
+        (["last.pt", "last.safetensors"], ["last", "last.safetensors"]),
+        (["model-1.5", "model-1.6"], ["model-1.5", "model-1.6"]),
+        (["x/last.pt", "y/last.pt"], ["x last", "y last"]),
+        (["x/a.pt", "x a.pt", "x a"], ["a", "x a", "x a 2"]),
+    ],
+)
+def test_starts_have_names_of_their_own_in_the_order_of_the_pairs(paths: list[str], names: list[str]) -> None:
+    starts = starts_of([PairDifferences(Path(path), Path("tuned.pt"), ()) for path in paths])
+    assert list(starts) == names
+    assert list(starts.values()) == [Path(path) for path in dict.fromkeys(paths)]
 
 
 def test_each_start_has_the_recipe_of_its_kind(pair: str, imagenet: str, tmp_path: Path) -> None:
