@@ -1,7 +1,7 @@
 """``streetmask layers --sweep``: AP over how many convolutions are frozen from the input side, for each start."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -19,8 +19,9 @@ from training.layer_difference import PairDifferences
 from training.layer_report import short_names
 from training.recipes import RECIPES
 from training.study import Result, Study
+from training.study_differences import differences, spread
 from training.study_plan import Plan, Row
-from training.study_report import markdown
+from training.study_report import KINDS, Table, sentence, table
 from training.study_starts import kind_of_file
 
 PICTURE, PAGE = "sweep.png", "sweep.md"
@@ -104,7 +105,7 @@ def report(study: Study) -> list[Path]:
     """Write the page and the picture of what is finished; their paths."""
     results, out = study.results(), study.base.out
     with whole_file(out / PAGE) as stream:
-        stream.write(markdown(study, results).encode())
+        stream.write(page(study, results).encode())
     if not results:
         return [out / PAGE]
     with chart(out / PICTURE, "What freezing costs", "convolutions frozen from the input side", "mask AP") as axes:
@@ -117,6 +118,46 @@ def report(study: Study) -> list[Path]:
         axes.set_ylim(bottom=0)
         axes.legend()
     return [out / PAGE, out / PICTURE]
+
+
+def page(study: Study, results: Sequence[Result]) -> str:
+    """As Markdown the AP of each start by how many convolutions are frozen, and where that differs from freezing none
+    of the same start by more than chance does."""
+    found = table(study, results)
+    left = len(study.runs()) - len(results)
+    parts = ["\n".join(_rows(study, found)), f"{left} of {len(study.runs())} runs are not finished." if left else ""]
+    for kind in KINDS:
+        parts += [f"## By {kind} AP", *(_against_none(study, found, start, kind) for start in study.starts)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _rows(study: Study, found: Table) -> Iterator[str]:
+    yield "| start | first frozen | box AP | mask AP | seeds |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for name, figures in found.figures.items():
+        row, seeds = study.plan.rows[name], len(figures["box"])
+        cells = [
+            f"{np.mean(figures[kind]):.1f}" + (f" ± {np.std(figures[kind], ddof=1):.1f}" if seeds > 1 else "")
+            for kind in KINDS
+        ]
+        yield f"| {row.start} | {row.freeze_first or 0} | {' | '.join(cells)} | {seeds} |"
+
+
+def _against_none(study: Study, found: Table, start: str, kind: str) -> str:
+    """What freezing does to a start."""
+    figures = {name: row for name, row in found.of_kind(kind).items() if study.plan.rows[name].start == start}
+    none = _row(start, 0)
+    if len(figures) < 2 or none not in figures:
+        return f"From {start} there is nothing to compare yet."
+    if spread(figures) is None:
+        return f"From {start} no difference can be told from chance: train with two seeds or more."
+    every = [each for each in differences(figures) if none in (each.better, each.worse)]
+    told = [each for each in every if each.exceeds_noise]
+    words = (
+        f"From {start} {len(told)} of {len(every)} counts differ from none frozen by more than chance does (Tukey and "
+        "Kramer, 95 % for all of this start together; chance of seeds alone, not of the pictures that are measured on)"
+    )
+    return "\n".join([words + (":\n" if told else "."), *(f"- {sentence(each)}" for each in told)])
 
 
 def points(study: Study, results: Sequence[Result], start: str) -> list[tuple[int, list[float]]]:

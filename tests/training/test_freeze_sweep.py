@@ -21,7 +21,7 @@ from tests.training.runs import log_of
 from training.checkpoint import read_checkpoint, save_checkpoint
 from training.command import TrainArguments
 from training.convolutions import convolutions
-from training.freeze_sweep import Sweep, points, recipe_for, report, starts_of
+from training.freeze_sweep import Sweep, page, points, recipe_for, report, starts_of
 from training.layer_difference import PairDifferences
 from training.study import RESULT, Result, Study
 from training.study_plan import Plan, Row
@@ -80,7 +80,7 @@ def test_it_trains_with_more_and_more_frozen_from_each_start_and_draws_that(
     ]
     words += ["--workers", "0", "--seeds", "1", "--every", "12", "--most", "24", "--evaluate-every", "0"]
     assert main(["layers", pair, imagenet, "--out", str(tmp_path / "out"), *map(str, words)]) == 0
-    assert "| base, first 24 |" in capsys.readouterr().out
+    assert "\n| base | 24 | " in capsys.readouterr().out
     rows = {path.parent.parent.name: path.parent for path in (tmp_path / "out").glob("*/seed-1/last.pt")}
     begun = {
         "base": read_checkpoint(tmp_path / "base.pt")["model"],
@@ -132,6 +132,32 @@ def test_the_points_of_the_plot_are_means_over_seeds_of_what_is_finished(tmp_pat
     assert points(study, study.results(), "a") == [(0, [20.0, 30.0, 40.0]), (5, [10.0])]
     assert points(study, study.results(), "b") == [(5, [50.0, 70.0])]
     assert report(study) == [tmp_path / "sweep.md", tmp_path / "sweep.png"]
+
+
+def test_each_count_is_held_against_none_frozen_of_its_own_start(tmp_path: Path) -> None:
+    """Not against other counts and starts, nor against what is published of the recipe."""
+    masks = {
+        "a, none": [0.30, 0.31, 0.32], "a, first 5": [0.30, 0.32, 0.31], "a, first 10": [0.10, 0.11, 0.12],
+        "b, none": [0.50, 0.51, 0.52], "b, first 5": [0.60, 0.61, 0.62],
+    }  # fmt: skip
+    study = swept(tmp_path, {"a": range(0, 11, 5), "b": range(0, 6, 5), "c": range(1)}, masks)
+    told = page(study, study.results())
+    assert "| start | first frozen | box AP | mask AP | seeds |" in told
+    assert "\n| a | 10 | 5.5 ± 0.5 | 11.0 ± 1.0 | 3 |\n" in told
+    assert "\n3 of 18 runs are not finished.\n" in told
+    by_mask = told.partition("## By mask AP")[2]
+    assert "From a 1 of 2 counts differ from none frozen" in by_mask
+    assert "From b 1 of 1 counts differ from none frozen" in by_mask
+    assert "From c there is nothing to compare yet." in by_mask
+    assert [line.partition(" by ")[0] for line in by_mask.splitlines() if line.startswith("- ")] == [
+        "- a, none is above a, first 10", "- b, first 5 is above b, none"
+    ]  # fmt: skip
+    assert "published" not in told
+
+
+def test_with_one_seed_nothing_is_told_from_chance(tmp_path: Path) -> None:
+    study = swept(tmp_path, {"a": range(0, 6, 5)}, {"a, none": [0.3], "a, first 5": [0.1]})
+    assert page(study, study.results()).count("From a no difference can be told from chance: ") == 2
 
 
 def test_of_nothing_finished_there_is_no_picture(tmp_path: Path) -> None:
