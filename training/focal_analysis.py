@@ -6,7 +6,7 @@ sampled negatives, the losses are normalised to sum one, sorted from easy to har
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from training.data.dataset import InstanceDataset
 from training.feed import to_targets
 from training.matching import BACKGROUND, NEUTRAL, match
 from training.reservoir import Reservoir
-from training.transforms import NO_AUGMENTATION, augment
+from training.transforms import NO_AUGMENTATION, Augmentation, augment
 
 HARDEST = (0.01, 0.05, 0.2)
 """Shares of a side's samples of which it is told how much of the loss they carry."""
@@ -42,6 +42,8 @@ is learned by plain cross entropy and left out here. Alpha is one factor of all 
 in each of them, so that it does not change a normalised side.
 """
 
+_WHOLE = replace(NO_AUGMENTATION, min_side=Augmentation.min_side)
+"""Pictures as they are, but without the objects that are too small for training, whose anchors are background there."""
 _BATCH = 8
 _STEPS = 160
 _PICTURES, _POSITIVES, _NEGATIVES = range(3)
@@ -119,9 +121,10 @@ def analyse(
 ) -> FocalAnalysis:
     """Run the network over the pictures, stretched to its input as evaluation does, match as training does, sample.
 
-    An object of a class that the data set was not opened with is not there, so that its anchors are background. After
-    each batch ``show`` is told how many pictures are done, and of how many. Raises ``DataError`` where the logits are
-    no probabilities, the pictures hold no object, or the network answers numbers that are none.
+    An object of a class that the data set was not opened with is not there, so that its anchors are background; nor is
+    one whose longer side is below the 4 pixels of the input from which training learns it. After each batch ``show`` is
+    told how many pictures are done, and of how many. Raises ``DataError`` where the logits are no probabilities, the
+    pictures hold no object, or the network answers numbers that are none.
     """
     config = network.config
     _require_probabilities(config.scoring)
@@ -215,7 +218,7 @@ def _answers(
     """What the network answers to these pictures, one after the other."""
     config = network.config
     unused = np.random.default_rng(0)  # nothing is drawn where nothing is augmented
-    samples = [augment(dataset[index], NO_AUGMENTATION, config.size_hw, unused) for index in indices]
+    samples = [augment(dataset[index], _WHOLE, config.size_hw, unused) for index in indices]
     pictures = torch.from_numpy(np.stack([sample.image for sample in samples])).to(device)
     with torch.inference_mode():
         logits = network(normalise(pictures, config)).class_logits.cpu()

@@ -202,6 +202,22 @@ def test_a_picture_without_objects_gives_negatives_alone(street: CocoDataset, tm
     assert beside.negatives.seen == alone.negatives.seen + len(labels)
 
 
+def test_what_is_too_small_for_training_is_background(tmp_path: Path) -> None:
+    """From 4 pixels of the input on, which stands here at half the picture's size."""
+    found = []
+    for sides in ((), (6,), (8,)):
+        shapes = [
+            rectangle((128, 256), (20, 16, 120, 100)),
+            *(rectangle((128, 256), (200, 60, 200 + n, 66)) for n in sides),
+        ]
+        rows = [annotation(1, rle(shape), category_id=3) for shape in shapes]
+        dataset = CocoDataset(write_coco(tmp_path / f"{sides}", (128, 256), 1, rows))
+        analysis = analyse(seeded_network(), dataset, FocalSettings())
+        found.append((analysis.positives.seen, analysis.negatives.seen))
+    assert found[1] == found[0]
+    assert found[2][0] > found[0][0]
+
+
 def test_so_many_pictures_are_drawn_by_the_seed(tmp_path: Path) -> None:
     rows = [annotation(n, rle(rectangle(TINY.size_hw, (4 * n, 8, 4 * n + 9 * n, 50)))) for n in range(1, 9)]
     data, told = CocoDataset(write_coco(tmp_path, TINY.size_hw, 8, rows)), list[tuple[int, int]]()
