@@ -13,6 +13,9 @@ from matplotlib.figure import Figure
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 """Told apart by colour-blind eyes too (Okabe and Ito 2008)."""
 
+_LINES = ("-", "--", ":", "-.")
+"""After the last colour the first comes again with the next of these."""
+
 _STYLE: dict[Any, Any] = {
     "font.size": 11,
     "axes.titlesize": 12,
@@ -35,7 +38,7 @@ def chart(path: Path, title: str, x: str, y: str, size_inches: tuple[float, floa
         figure = Figure(figsize=size_inches, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-        axes.set_prop_cycle(color=COLOURS)
+        axes.set_prop_cycle(color=COLOURS * len(_LINES), linestyle=[line for line in _LINES for _ in COLOURS])
         axes.set_title(title)
         axes.set_xlabel(x)
         axes.set_ylabel(y)

@@ -26,6 +26,8 @@ TITLES = {
 """The network's parts for people."""
 
 _ABSENT = "-"
+_LEGEND_INCHES = 0.25
+"""Of a line of the legend below the curves."""
 _AXIS = "|1 - cos| of the weights before and after"
 _MEANING = (
     "|1 - cos(tuned, base)| of each convolution's weights: 0 for the same direction, 1 for a right angle, 2 for the "
@@ -127,11 +129,12 @@ def _conclusions(pairs: Sequence[PairDifferences]) -> Iterator[str]:
 def draw(pairs: Sequence[PairDifferences], path: Path) -> None:
     """All pairs over the layers' index, the parts of the network marked."""
     names = pairs[0].convolutions
-    with chart(path, "How far the layers moved", "convolution, from the input side", _AXIS, (11.0, 5.6)) as axes:
-        for pair, name in zip(pairs, pair_names(pairs), strict=True):
+    size = (11.0, 5.1 + _LEGEND_INCHES * len(pairs))
+    with chart(path, "How far the layers moved", "convolution, from the input side", _AXIS, size) as axes:
+        for pair, name in zip(pairs, _numbered(pairs), strict=True):
             moved = {each.index: each.difference for each in pair.layers}
             indices = range(1, len(names) + 1)
-            axes.plot(indices, [moved.get(index, float("nan")) for index in indices], ".-", label=name)
+            axes.plot(indices, [moved.get(index, float("nan")) for index in indices], marker=".", label=name)
         axes.set_xlim(0.5, len(names) + 0.5)
         _scale(axes, [each.difference for pair in pairs for each in pair.layers])
         _mark_parts(axes, [part_of(name) for name in names])

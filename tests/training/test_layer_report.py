@@ -117,6 +117,30 @@ def test_every_pair_has_its_curve_as_far_as_it_can_be_compared(tmp_path: Path, d
     assert all(each[legend:].any() for each in (one, other)), "the legend below names both"
 
 
+def test_many_pairs_keep_the_height_of_their_curves_and_lines_of_their_own(tmp_path: Path) -> None:
+    """The first colour comes again for the ninth, dashed, as the legend shows."""
+    few, many = [[pair(f"{n}.pt", "tuned.pt", 0.5**n) for n in range(count)] for count in (2, 16)]
+    heights = []
+    for pairs, name in ((few, "few.png"), (many, "many.png")):
+        draw(pairs, tmp_path / name)
+        first = coloured(tmp_path / name, COLOURS[0])
+        picture = cv2.imread(str(tmp_path / name))
+        assert picture is not None
+        frame = np.flatnonzero(np.all(picture < 60, axis=2).mean(axis=1) > 0.5)
+        heights.append(int(frame[-1]))
+    assert heights[1] >= 0.95 * heights[0]
+    samples = first[heights[1] + 60 :].sum(axis=1)
+    lines = [samples[start:stop].sum() for start, stop in runs(samples > 0)]
+    assert len(lines) == 2, "a line of the legend for each of the two"
+    assert lines[1] < 0.9 * lines[0], "dashed"
+
+
+def runs(rows: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Where they begin and end."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], rows, [False]]).astype(int)))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
 def test_where_nothing_moved_the_curve_lies_at_nought(tmp_path: Path) -> None:
     draw([pair("a.pt", "b.pt", 0.0)], tmp_path / "layers.png")
     rows = np.flatnonzero(coloured(tmp_path / "layers.png", COLOURS[0])[:500].any(axis=1))
