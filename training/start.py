@@ -14,6 +14,7 @@ from model.weights import Report, class_count, config_for, known_classes, load_w
 from model.yolact import Yolact
 from scene.errors import ConfigurationError, DataError, require
 from training.class_losses import ClassLossSettings
+from training.convolutions import OFFSETS
 from training.data.sample import SizeHw
 from training.recipes import Recipe
 
@@ -86,12 +87,15 @@ def _told(file: WeightFile | None, report: Report) -> Iterator[str]:
 
 
 def _new(network: Yolact, file: WeightFile | None, report: Report) -> set[str]:
-    """The parameters that the file does not bring; a network that was only built on a backbone brings no more."""
+    """The parameters that the file does not bring; a network that was only built on a backbone brings no more: a plain
+    one has neither offsets nor the biases beside them."""
     names = {name for name, _ in network.named_parameters()}
     if file is None:
         return names
     if is_only_built(file):
-        return {name for name in names if not name.startswith("backbone.")}
+        deformable = {name.partition(f".{OFFSETS}.")[0] for name in names if f".{OFFSETS}." in name}
+        fresh = {name for name in names if f".{OFFSETS}." in name or name.removesuffix(".bias") in deformable}
+        return fresh | {name for name in names if not name.startswith("backbone.")}
     return names & {name for name, _ in report.initialised}
 
 
