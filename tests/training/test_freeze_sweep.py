@@ -65,19 +65,8 @@ def test_it_trains_with_more_and_more_frozen_from_each_start_and_draws_that(
     pair: str, imagenet: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of the backbone 20 convolutions can be frozen at most, of the whole network as many as are asked for."""
-    words = [
-        "--sweep",
-        "--target",
-        data / "target",
-        "--held-out",
-        data / "held-out",
-        "--preset",
-        "tiny",
-        "--steps",
-        "2",
-        "--batch",
-        "2",
-    ]
+    words = ["--sweep", "--target", data / "target", "--held-out", data / "held-out", "--preset", "tiny"]
+    words += ["--steps", "2", "--batch", "2"]
     words += ["--workers", "0", "--seeds", "1", "--every", "12", "--most", "24", "--evaluate-every", "0"]
     assert main(["layers", pair, imagenet, "--out", str(tmp_path / "out"), *map(str, words)]) == 0
     assert "\n| base | 24 | " in capsys.readouterr().out
@@ -205,17 +194,8 @@ def test_what_a_training_would_refuse_is_refused_before_the_first(
     pair: str, imagenet: str, data: Path, tmp_path: Path, words: list[str], sentence: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    common = [
-        "--sweep",
-        "--target",
-        data / "target",
-        "--held-out",
-        data / "held-out",
-        "--preset",
-        "tiny",
-        "--out",
-        tmp_path / "out",
-    ]
+    common = ["--sweep", "--target", data / "target", "--held-out", data / "held-out", "--preset", "tiny"]
+    common += ["--out", tmp_path / "out"]
     assert main(["layers", pair, imagenet, *map(str, (*common, *words))]) == 1
     assert sentence in capsys.readouterr().err
     assert not list((tmp_path / "out").glob("*/seed-1"))
