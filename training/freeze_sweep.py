@@ -60,6 +60,11 @@ def sweep_study(sweep: Sweep, starts: Mapping[str, Path], base: TrainArguments) 
 
 def report(sweep: Sweep, study: Study) -> list[Path]:
     """Write the page and the picture of what is finished; their paths."""
+    with study.lock():
+        return _report(sweep, study)
+
+
+def _report(sweep: Sweep, study: Study) -> list[Path]:
     results, out = study.results(), study.base.out
     with whole_file(out / PAGE) as stream:
         stream.write(markdown(study, results).encode())

@@ -21,10 +21,11 @@ STREET = replace(TINY, class_names=STREET_CLASSES)
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    rows = [
-        annotation(n, rle(rectangle(TINY.size_hw, (8 * n, 8, 8 * n + 30, 50))), category_id=3) for n in range(1, 11)
-    ]
-    return write_coco(tmp_path / "data", TINY.size_hw, 10, rows)
+    for name in ("target", "held-out"):
+        boxes = [(8 * n, 8, 8 * n + 30, 50) for n in range(1, 11)]
+        rows = [annotation(n, rle(rectangle(TINY.size_hw, box)), category_id=3) for n, box in enumerate(boxes, start=1)]
+        write_coco(tmp_path / name, TINY.size_hw, 10, rows)
+    return tmp_path
 
 
 @pytest.fixture
@@ -46,8 +47,12 @@ def test_a_sweep_of_no_steps_is_none() -> None:
 def test_it_trains_with_more_and_more_frozen_and_draws_that(
     pair: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--sweep", "--target", data, "--held-out", data, "--preset", "tiny", "--steps", "2", "--batch", "2"]
-    words += ["--workers", "0", "--seeds", "1", "--every", "4", "--most", "9", "--evaluate-every", "0"]
+    words = ["--sweep", "--target", data / "target", "--preset", "tiny", "--steps", "2", "--batch", "2"]
+    words += ["--workers", "0", "--seeds", "1", "--every", "4", "--most", "9"]
+    alike = ["--held-out", data / "target" / "instances.json"]
+    assert main(["layers", pair, "--out", str(tmp_path / "out"), *map(str, (*words, *alike))]) == 1
+    assert "held_out: expected other pictures than those of --target" in capsys.readouterr().err
+    words += ["--held-out", data / "held-out"]
     assert main(["layers", pair, "--out", str(tmp_path / "out"), *map(str, words)]) == 0
     assert "| base, first 8 |" in capsys.readouterr().out
     rows = {path.parent.parent.name: path.parent for path in sorted((tmp_path / "out").glob("*/seed-1/last.pt"))}
