@@ -15,7 +15,7 @@ from training.checkpoint import training_history, unknown_data
 from training.class_losses import ClassLossKind
 from training.data.dataset import InstanceDataset, describe
 from training.data.location import open_dataset
-from training.data.mixing import SourceRule
+from training.data.mixing import SourceRule, draw_lots, place
 from training.distributed import ALONE, Ranks, joined_ranks
 from training.evaluate import Evaluation
 from training.feed import AugmentedPictures
@@ -44,6 +44,8 @@ class TrainArguments:
     without it."""
     recipe: str = "nano"
     """How it is trained: `streetmask train recipes` lists the names."""
+    schedule: str | None = None
+    """Another recipe whose steps, optimiser, rates and augmentation are taken instead."""
     preset: str | None = None
     """Network instead of the recipe's or the weights' own."""
     classes: tuple[str, ...] = ()
@@ -53,7 +55,7 @@ class TrainArguments:
     reinitialise_classes: bool = False
     """Start the class layers anew instead of carrying their rows over."""
     steps: int | None = None
-    """Steps instead of the recipe's; the learning rate's milestones move along."""
+    """Steps instead of the recipe's; the learning rate's milestones move along, and warm-up is a tenth at most."""
     batch: int | None = None
     """Pictures a step, of all processes, instead of the recipe's; rate and steps follow unless they are given."""
     learning_rate: float | None = None
@@ -64,6 +66,8 @@ class TrainArguments:
     """Weight of an object's terms in a focal loss, 0 to 1, instead of the recipe's; the background's is the rest."""
     gamma: float | None = None
     """How far a focal loss turns down what is easy, instead of the recipe's; 0 for not at all."""
+    target_pictures: int | None = None
+    """Pictures of each --target that are used, drawn by lot, the same for every seed: what would fewer labels do?"""
     source_pictures: int | None = None
     """Pictures of --source that join, instead of the recipe's count."""
     freeze_first: int | None = None
@@ -150,6 +154,8 @@ def prepare(arguments: TrainArguments, ranks: Ranks = ALONE) -> Training:
     targets = [open_dataset(path, class_names=names) for path in arguments.target]
     source = open_dataset(arguments.source, class_names=names) if arguments.source else None
     held_out = open_dataset(arguments.held_out, class_names=names) if arguments.held_out else None
+    if (count := arguments.target_pictures) is not None:
+        targets = [_few(dataset, count) for dataset in targets]
     for name, dataset in zip(map(str, arguments.target), targets, strict=True):
         _require_objects(name, dataset)
     if held_out is not None:
@@ -177,6 +183,12 @@ def _begun(arguments: TrainArguments, recipe: Recipe, file: WeightFile | None) -
     return start
 
 
+def _few(target: InstanceDataset, count: int) -> InstanceDataset:
+    """Fewer are always a part of more."""
+    require("target_pictures", 1 <= count <= len(target), f"1 to the {len(target)} that {place(target)} has", count)
+    return draw_lots(target, [*range(len(target))], count, seed=0)
+
+
 def _require_objects(name: str, dataset: InstanceDataset) -> None:
     labels = (label for index in range(len(dataset)) for label in dataset.classes_on(index))
     if all(ignored for _, ignored in labels):
@@ -190,7 +202,7 @@ def _say_nothing(_line: str) -> None:
 
 def _decided(arguments: TrainArguments, trainer: Trainer) -> Iterator[str]:
     """What the run decided on its own, in words."""
-    base, recipe, ranks = RECIPES[arguments.recipe], trainer.recipe, trainer.ranks
+    base, recipe, ranks = _named(arguments), trainer.recipe, trainer.ranks
     if recipe.batch != base.batch:
         yield (
             f"batch {recipe.batch}, where the recipe has {base.batch}: learning rate {recipe.learning_rate:g} (the "
@@ -228,8 +240,7 @@ def summary(step: int, evaluation: Evaluation) -> str:
 
 
 def _recipe(arguments: TrainArguments) -> Recipe:
-    require("recipe", arguments.recipe in RECIPES, "a name that `streetmask train recipes` lists", arguments.recipe)
-    recipe = RECIPES[arguments.recipe]
+    recipe = _named(arguments)
     names = ("batch", "steps", "learning_rate", "accumulate", "ema_decay", "precision", "batch_norm", "freeze_first")
     changes = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     for name in names[:4]:
@@ -241,7 +252,10 @@ def _recipe(arguments: TrainArguments) -> Recipe:
     changes |= _taught(arguments, recipe)
     if arguments.jitter:
         changes["augmentation"] = replace(recipe.augmentation, jitter=LARGE_SCALE_JITTER)
+    steps = changes.pop("steps", None)
     changed = replace(recipe.for_batch(changes.pop("batch", recipe.batch)), **changes)
+    if steps is not None:
+        changed = changed.lasting(steps)
     require(
         "batch",
         changed.steps > 0 or not recipe.steps,
@@ -249,6 +263,13 @@ def _recipe(arguments: TrainArguments) -> Recipe:
         changed.batch,
     )
     return changed
+
+
+def _named(arguments: TrainArguments) -> Recipe:
+    for field, name in (("recipe", arguments.recipe), ("schedule", arguments.schedule or arguments.recipe)):
+        require(field, name in RECIPES, "a name that `streetmask train recipes` lists", name)
+    recipe = RECIPES[arguments.recipe]
+    return recipe.scheduled_as(RECIPES[arguments.schedule]) if arguments.schedule else recipe
 
 
 def _taught(arguments: TrainArguments, recipe: Recipe) -> dict[str, Any]:

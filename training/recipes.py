@@ -15,6 +15,20 @@ StartKind = Literal["anything", "imagenet", "coco"]
 like."""
 
 _LOWEST = 0.02
+_SCHEDULE = (
+    "steps",
+    "batch",
+    "optimiser",
+    "learning_rate",
+    "warmup_steps",
+    "warmup_start",
+    "milestones",
+    "cosine_from",
+    "momentum",
+    "weight_decay",
+    "clip_norm",
+    "augmentation",
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,18 @@ class Recipe:
             ema_decay=self.ema_decay**ratio,
         )
 
+    def lasting(self, steps: int) -> "Recipe":
+        """The same training in so many steps: milestones move along, and warm-up takes a tenth of them at most."""
+        return replace(self, steps=steps, warmup_steps=min(self.warmup_steps, steps // 10))
+
+    def scheduled_as(self, other: "Recipe") -> "Recipe":
+        """What this recipe trains, on what and by which loss, but with the steps, the optimiser, its rates, the masks a
+        picture and the augmentation of another one."""
+        if not self.steps:
+            return self
+        losses = replace(self.losses, masks_per_picture=other.losses.masks_per_picture)
+        return replace(self, losses=losses, **{name: getattr(other, name) for name in _SCHEDULE})
+
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0: linear warm-up, then down by milestones or along the cosine."""
         if step < self.warmup_steps:
@@ -131,6 +157,17 @@ NANO_ONWARDS = replace(
 )
 """For a nano that has learned something already, such as the bundled one: many small steps, a rate without the noise
 under which its losses rose again, and the average of the weights."""
+
+NANO_STUDY = replace(
+    NANO_FROM_NOTHING,
+    summary="everything, from any weights or none, as the stand-in study trains",
+    steps=600,
+    learning_rate=7e-4,
+    warmup_steps=60,
+    cosine_from=0.2,
+    source_share=0.0,
+)
+"""The schedule of the study on generated pictures: one for all rows, short, and for small objects."""
 
 HEAD = ("prediction_layers",)
 NO_BACKBONE = ("prediction_layers", "proto_net", "maskiou_net", "semantic_seg_conv")
@@ -205,7 +242,12 @@ STUDY: dict[str, Recipe] = {
         study_ap=(23.58, 20.57),
     ),
 }
-"""The reference study's 19 rows (YOLACT and YOLACT++ with ResNet-50 on Cityscapes), of which "everything, +1000" stands
-in two tables."""
+"""The rows of the reference study's tables (YOLACT and YOLACT++ with ResNet-50 on Cityscapes): 18, as "everything,
++1000" stands in two."""
 
-RECIPES: dict[str, Recipe] = {"nano": NANO_FROM_NOTHING, "nano-onwards": NANO_ONWARDS, **STUDY}
+RECIPES: dict[str, Recipe] = {
+    "nano": NANO_FROM_NOTHING,
+    "nano-onwards": NANO_ONWARDS,
+    "nano-study": NANO_STUDY,
+    **STUDY,
+}

@@ -13,7 +13,7 @@ from training.command import TrainArguments
 from training.recipes import RECIPES, STUDY, Recipe
 
 _OF_STEPS = (
-    *("steps", "batch", "learning_rate", "accumulate", "precision"),
+    *("steps", "schedule", "batch", "learning_rate", "accumulate", "precision"),
     *("class_loss", "alpha", "gamma", "ema_decay", "jitter", "freeze_first", "batch_norm"),
 )
 """What says nothing of a recipe that trains nothing."""
@@ -28,6 +28,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 
     recipe: str
     start: str = ""
+    schedule: str | None = None
     preset: str | None = None
     classes: tuple[str, ...] = ()
     size: str | None = None
@@ -137,18 +138,21 @@ def of_recipes(names: tuple[str, ...]) -> Plan:
 
 STAND_IN = Plan(
     {
-        "scratch": Row("nano", start="nothing", learning_rate=1.5e-3),
+        "scratch": Row("nano-study", start="nothing"),
         "class mapping": Row("yolact-untrained"),
         "head": Row("plus-head"),
         "all but backbone": Row("plus-no-backbone"),
         "everything": Row("plus-full"),
         "half anchors": Row("plus-full-half"),
         "focal": Row("plus-full-focal"),
-        "more pictures": Row("plus-full-coco1000"),
-        "most pictures": Row("plus-full-coco5000"),
+        "more pictures": Row("plus-full-coco1000", source_pictures=33),
+        "most pictures": Row("plus-full-coco5000", source_pictures=167),
         "pasted": Row("plus-full-paste"),
-    }
+    },
+    all={"schedule": "nano-study"},
 )
+"""The published tables' like for 100 generated pictures: the same share of source pictures, and one schedule for all
+rows, so that they differ in nothing but what their names say."""
 
 FOCAL = Plan(
     {

@@ -132,6 +132,28 @@ def test_a_recipe_is_stated_for_its_batch(name: str) -> None:
     assert RECIPES[name].for_batch(RECIPES[name].batch) == RECIPES[name]
 
 
+def test_in_fewer_steps_warm_up_is_a_tenth_at_most() -> None:
+    assert STEPS.lasting(500).warmup_steps == 50
+    assert STEPS.lasting(5000).warmup_steps == 100
+    short = RECIPES["plus-full"].lasting(300)
+    assert max(map(short.rate_at, range(300))) == short.learning_rate
+    assert short.rate_at(299) == pytest.approx(short.learning_rate * 1e-4)
+
+
+def test_another_schedule_changes_how_it_is_trained_and_not_what() -> None:
+    mixed, pace = RECIPES["plus-head-coco1000"], RECIPES["nano-study"]
+    changed = mixed.scheduled_as(pace)
+    assert (changed.trains, changed.mixing, changed.losses.classes) == (
+        mixed.trains,
+        mixed.mixing,
+        mixed.losses.classes,
+    )
+    assert changed.losses.masks_per_picture == pace.losses.masks_per_picture
+    assert changed.augmentation == pace.augmentation
+    assert [changed.rate_at(step) for step in range(pace.steps)] == [pace.rate_at(step) for step in range(pace.steps)]
+    assert RECIPES["yolact-untrained"].scheduled_as(pace) == RECIPES["yolact-untrained"]
+
+
 def test_another_batch_scales_the_rate_with_it_and_the_steps_against_it() -> None:
     recipe = replace(STEPS, batch=8, ema_decay=0.99)
     half = recipe.for_batch(4)
