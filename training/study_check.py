@@ -9,7 +9,7 @@ import msgspec
 
 from model.weight_file import read_state
 from scene.errors import ConfigurationError, StreetMaskError, require
-from training.command import TrainArguments, _begun, _recipe, _require_data, _require_objects
+from training.command import TrainArguments, _begun, _few, _recipe, _require_data, _require_objects
 from training.data.location import CocoLocation, locate, open_dataset
 from training.feed import AugmentedPictures
 from training.start import Start
@@ -78,6 +78,8 @@ class _Reader:
         for path in (*arguments.target, *measured):
             _require_objects(str(path), self.data(path, config.class_names))
         targets = [self.data(path, config.class_names) for path in arguments.target]
+        if (count := arguments.target_pictures) is not None:
+            targets = [_few(dataset, count) for dataset in targets]
         source = self.data(arguments.source, config.class_names) if arguments.source else None
         AugmentedPictures(targets, source, recipe, config.size_hw, arguments.seed)
         return start

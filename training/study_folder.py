@@ -22,8 +22,8 @@ _MOST_TOLD = 3
 
 
 class RowRecord(msgspec.Struct, frozen=True):
-    """What a row trains: its recipe with all changes, what is said of the network beside that, and what weights and
-    source set hold, empty for none."""
+    """What a row trains: its recipe with all changes, what is said of the network and the pictures beside that, and
+    what weights and source set hold, empty for none."""
 
     recipe: dict[str, Any]
     network: dict[str, Any]
@@ -64,7 +64,12 @@ def row_record(study: Study, name: str, weights: Callable[[Path], str], data: Ca
     arguments = study.arguments((name, study.plan.seeds[0]))
     recipe = _recipe(arguments)
     recipe = replace(recipe, preset=arguments.preset or recipe.preset)
-    network = {"classes": arguments.classes, "size": arguments.size, "anew": arguments.reinitialise_classes}
+    network = {
+        "classes": arguments.classes,
+        "size": arguments.size,
+        "anew": arguments.reinitialise_classes,
+        "target_pictures": arguments.target_pictures,
+    }
     return RowRecord(
         {key: value for key, value in msgspec.to_builtins(recipe).items() if key not in ("summary", "study_ap")},
         network,
