@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from scene.disk import whole_file
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 """Told apart by colour-blind eyes too (Okabe and Ito 2008)."""
 
@@ -32,8 +34,8 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def chart(path: Path, title: str, x: str, y: str, size_inches: tuple[float, float] = (9.0, 4.8)) -> Iterator[Axes]:
-    """Axes to draw on; written to ``path`` as PNG of 120 dots an inch when the block ends. ``x`` and ``y`` name the
-    axes with their units."""
+    """Axes to draw on; written to ``path``, whole, as PNG of 120 dots an inch when the block ends. ``x`` and ``y`` name
+    the axes with their units."""
     with rc_context(_STYLE):
         figure = Figure(figsize=size_inches, layout="constrained")
         FigureCanvasAgg(figure)
@@ -43,5 +45,5 @@ def chart(path: Path, title: str, x: str, y: str, size_inches: tuple[float, floa
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         yield axes
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120, metadata={"Software": None})
+        with whole_file(path) as stream:
+            figure.savefig(stream, format="png", dpi=120, metadata={"Software": None})

@@ -16,7 +16,7 @@ from training.checkpoint import training_history, unknown_data
 from training.class_losses import ClassLossKind
 from training.data.dataset import InstanceDataset, describe
 from training.data.location import open_dataset
-from training.data.mixing import SourceRule
+from training.data.mixing import SourceRule, draw_lots, place
 from training.distributed import ALONE, Ranks, joined_ranks
 from training.evaluate import Evaluation
 from training.feed import AugmentedPictures
@@ -69,6 +69,8 @@ class TrainArguments:
     """How far a focal loss turns down what is easy, instead of the recipe's; 0 for not at all."""
     beta: float | None = None
     """Shift of focal-star, instead of the recipe's: the higher, the more of what is uncertain counts as easy."""
+    target_pictures: int | None = None
+    """Pictures of each --target that are used, drawn by lot, the same for every seed: what would fewer labels do?"""
     source_pictures: int | None = None
     """Pictures of --source that join, instead of the recipe's count."""
     freeze_first: int | None = None
@@ -155,6 +157,8 @@ def prepare(arguments: TrainArguments, ranks: Ranks = ALONE) -> Training:
     targets = [open_dataset(path, class_names=names) for path in arguments.target]
     source = open_dataset(arguments.source, class_names=names) if arguments.source else None
     held_out = open_dataset(arguments.held_out, class_names=names) if arguments.held_out else None
+    if (count := arguments.target_pictures) is not None:
+        targets = [_few(dataset, count) for dataset in targets]
     for name, dataset in zip(map(str, arguments.target), targets, strict=True):
         _require_objects(name, dataset)
     if held_out is not None:
@@ -180,6 +184,12 @@ def _begun(arguments: TrainArguments, recipe: Recipe, file: WeightFile | None) -
     start = begin(recipe, file, Choice(arguments.preset, arguments.classes, size_hw, arguments.reinitialise_classes))
     freeze(start.network, recipe.trains, start.new, recipe.freeze_first)
     return start
+
+
+def _few(target: InstanceDataset, count: int) -> InstanceDataset:
+    """Fewer are always a part of more."""
+    require("target_pictures", 1 <= count <= len(target), f"1 to the {len(target)} that {place(target)} has", count)
+    return draw_lots(target, [*range(len(target))], count, seed=0)
 
 
 def _require_objects(name: str, dataset: InstanceDataset) -> None:

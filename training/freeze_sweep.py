@@ -103,6 +103,11 @@ def _required(study: Study, most: int) -> int:
 
 def report(study: Study) -> list[Path]:
     """Write the page and the picture of what is finished; their paths."""
+    with study.lock():
+        return _report(study)
+
+
+def _report(study: Study) -> list[Path]:
     results, out = study.results(), study.base.out
     with whole_file(out / PAGE) as stream:
         stream.write(page(study, results).encode())

@@ -12,8 +12,10 @@ from training.convolutions import part_of
 from training.freeze_sweep import PAGE, Sweep, report, starts_of, sweep_study
 from training.layer_difference import PairDifferences, layer_differences
 from training.layer_report import text, write
-from training.study import take_folder
-from training.study_flags import Trainings, trained
+from training.study_check import checked
+from training.study_flags import Trainings
+from training.study_folder import take_folder
+from training.study_work import trained
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def _swept(arguments: LayersArguments, found: Sequence[PairDifferences]) -> int:
         most = sum(part_of(name) in ("backbone", "fpn") for name in names)
     require("most", 1 <= most <= len(names), f"1 to {len(names)}, the network's convolutions", most)
     sweep = Sweep(arguments.every, most, trainings.seeds or (1, 2), arguments.recipe, trainings.changes())
-    study = sweep_study(sweep, starts_of(found), trainings.base(**given, source=arguments.source))
+    study = checked(sweep_study(sweep, starts_of(found), trainings.base(**given, source=arguments.source)))
     take_folder(study)
     failed = trained(study, trainings.processes)
     print((study.base.out / PAGE).read_text() if (paths := report(study)) else "")

@@ -207,7 +207,7 @@ class Trainer:
         theirs_learned = content.get("learns_statistics", self.learner.learns_statistics)
         free = _FREE if theirs_learned or self.learner.learns_statistics else (*_FREE, "accumulate")
         for name, mine in ours.items():
-            differing = _difference(theirs.get(name, mine), mine, free)  # older checkpoints lack some
+            differing = difference(theirs.get(name, mine), mine, free)  # older checkpoints lack some
             if differing:
                 raise DataError(
                     f"{path} is of a run with another {_IN_WORDS.get(name, name)}{differing}; choose another --out, "
@@ -277,7 +277,7 @@ def _own_gpu(ranks: Ranks) -> torch.device:
     return device
 
 
-def _difference(theirs: Any, ours: Any, free: Sequence[str]) -> str:
+def difference(theirs: Any, ours: Any, free: Sequence[str]) -> str:
     """In what they differ, in brackets where it can be told in a few words; nothing if they are the same.
 
     Fields that one of them lacks are passed over: checkpoints are older or newer than the program.
@@ -287,7 +287,7 @@ def _difference(theirs: Any, ours: Any, free: Sequence[str]) -> str:
     if not isinstance(ours, dict) or not isinstance(theirs, dict):
         return "" if theirs == ours else f" ({theirs} there, {ours} here)"
     both = [name for name in ours if name in theirs and name not in free]
-    unlike = [name for name in both if _difference(theirs[name], ours[name], free)]
+    unlike = [name for name in both if difference(theirs[name], ours[name], free)]
     plain = [name for name in unlike if not isinstance(ours[name], dict | list | tuple)]
     told = [f"{name} {theirs[name]} there, {ours[name]} here" for name in plain]
     told += [name for name in unlike if name not in plain]

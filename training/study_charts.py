@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from training.study_report import KINDS, Table, table
 BARS, CURVES = "bars.png", "curves.png"
 
 _HALF = 0.38
+_LINE_STYLES = ("-", "--", ":", "-.")
 
 
 def draw(study: Study, results: Sequence[Result]) -> list[Path]:
@@ -19,7 +21,10 @@ def draw(study: Study, results: Sequence[Result]) -> list[Path]:
     found = table(study, results)
     if not found.figures:
         return []
-    return [_bars(study.base.out / BARS, found), _curves(study.base.out / CURVES, study, results)]
+    paths = [_bars(study.base.out / BARS, found)]
+    if any(len(result.points) > 1 for result in results):
+        paths.append(_curves(study.base.out / CURVES, study, results))
+    return paths
 
 
 def _bars(path: Path, found: Table) -> Path:
@@ -53,20 +58,26 @@ def _bars(path: Path, found: Table) -> Path:
 
 
 def _curves(path: Path, study: Study, results: Sequence[Result]) -> Path:
-    """Mask AP over the steps, the mean of the seeds, for rows that were measured on their way."""
-    with chart(path, "On the way there: mean of the seeds", "steps", "mask AP") as axes:
-        for number, name in enumerate(study.plan.rows):
-            own = [result.points for result in results if result.row == name]
+    """Mask AP over the steps, the mean of the seeds; a level line where a row has one point alone."""
+    rows = {name: [result.points for result in results if result.row == name] for name in study.plan.rows}
+    size = (10.0, max(4.8, 0.26 * len(rows) + 0.8))
+    with chart(path, "On the way there: mean of the seeds", "steps", "mask AP", size) as axes:
+        for number, (name, own) in enumerate(rows.items()):
+            style: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "linestyle": line_style(number)}
             steps = sorted({point.step for points in own for point in points})
-            means = [100 * np.mean([p.mask for points in own for p in points if p.step == step]) for step in steps]
+            means = [float(100 * np.mean([p.mask for points in own for p in points if p.step == at])) for at in steps]
             if len(steps) > 1:
-                style = "-" if number < len(COLOURS) else "--"
-                axes.plot(steps, means, style, marker="o", markersize=3, label=name)
+                axes.plot(steps, means, marker="o", markersize=3, label=name, **style)
             elif steps:
-                axes.axhline(float(means[0]), color="#999999", linestyle=":", linewidth=1.2, label=f"{name} (no curve)")
+                axes.axhline(means[0], linewidth=1.2, label=f"{name} (no curve)", **style)
         axes.set_ylim(bottom=0)
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2, fontsize=9)
     return path
+
+
+def line_style(number: int) -> str:
+    """Of a row by its number: another one each time that all colours have been taken."""
+    return _LINE_STYLES[number // len(COLOURS) % len(_LINE_STYLES)]
 
 
 def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

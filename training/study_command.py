@@ -8,14 +8,19 @@ import tyro
 from scene.disk import whole_file
 from scene.errors import DataError, require
 from training.data.cityscapes_layout import is_cityscapes, splits_of
-from training.study import Study, take_folder
+from training.study import Study
 from training.study_charts import draw
-from training.study_flags import Trainings, trained
+from training.study_check import checked
+from training.study_flags import Trainings
+from training.study_folder import take_folder
 from training.study_plan import PLANS, Plan, of_recipes, read_plan
 from training.study_report import markdown
 from training.study_starts import left_out, named_starts
+from training.study_work import trained
 
 REPORT = "study.md"
+
+CURVE_POINTS = 5
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,6 @@ class StudyArguments:
     target: Path
     """Data set to train for: COCO JSON or folder with instances.json, DIR:SPLIT or DIR of Cityscapes' layout (train and
     val), or DIR:NAME of COCO's annotations/instances_NAME.json."""
-    out: Path
-    """Folder of the study: a run for each row and seed, the table and the plots."""
     held_out: Path | None = None
     """Data set on which AP is measured; Cityscapes' val without it."""
     source: Path | None = None
@@ -38,6 +41,8 @@ class StudyArguments:
     """Rows and seeds: published, stand-in, focal, back (with --start source=PATH tuned=PATH), or a TOML file."""
     recipes: tuple[str, ...] = ()
     """A row for each of these recipes, instead of a plan."""
+    out: Path = Path("runs/study")
+    """Folder of the study: a run for each row and seed, the table and the plots."""
     trainings: tyro.conf.OmitArgPrefixes[Trainings] = field(default_factory=Trainings)
 
     def __post_init__(self) -> None:
@@ -47,10 +52,12 @@ class StudyArguments:
 
 def study(arguments: StudyArguments) -> int:
     """Train what is not finished yet, then write the table and the plots of what is; 1 if a run has failed."""
-    wanted = _study(arguments)
+    wanted = checked(_study(arguments))
     take_folder(wanted)
     for name, reason in wanted.left_out.items():
         print(f"row {name} is left out: {reason}")
+    for name, other in wanted.same_as.items():
+        print(f"row {name} is the same training as {other}")
     failed = trained(wanted, arguments.trainings.processes)
     report(wanted)
     return 1 if failed else 0
@@ -58,12 +65,14 @@ def study(arguments: StudyArguments) -> int:
 
 def report(wanted: Study) -> None:
     """Write table and plots of the runs that are finished, and print the first."""
-    results = wanted.results()
-    text = markdown(wanted, results)
-    with whole_file(wanted.base.out / REPORT) as stream:
-        stream.write(text.encode())
+    with wanted.lock():
+        results = wanted.results()
+        text = markdown(wanted, results)
+        with whole_file(wanted.base.out / REPORT) as stream:
+            stream.write(text.encode())
+        plots = draw(wanted, results)
     print(text)
-    for path in (wanted.base.out / REPORT, *draw(wanted, results)):
+    for path in (wanted.base.out / REPORT, *plots):
         print(path)
 
 
@@ -73,7 +82,8 @@ def _study(arguments: StudyArguments) -> Study:
     target, held_out = _target(arguments)
     base = trainings.base(target, held_out, arguments.out, _source(arguments.source))
     starts = named_starts(arguments.start)
-    return Study(plan, starts, base, left_out(plan, starts, arguments.source is not None))
+    points = CURVE_POINTS if trainings.evaluate_every is None else 0
+    return Study(plan, starts, base, left_out(plan, starts, arguments.source is not None), points=points)
 
 
 def _plan(arguments: StudyArguments) -> Plan:

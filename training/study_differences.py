@@ -9,6 +9,8 @@ import numpy as np
 from scipy.stats import studentized_range
 
 _CONFIDENCE = 0.95
+_ROUNDING = 1e-18
+"""Of a sum of squares, in points."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +31,17 @@ class Difference:
 
 def spread(values: Mapping[str, Sequence[float]]) -> float | None:
     """The standard deviation between runs of one row that differ in their seed alone, of all rows together; None where
-    no row has two."""
-    squares = [float(np.sum((np.array(row) - np.mean(row)) ** 2)) for row in values.values()]
-    freedom = _freedom(values)
-    return math.sqrt(sum(squares) / freedom) if freedom else None
+    no row has two that differ: of what never varied nothing is known."""
+    squares = sum(float(np.sum((np.array(row) - np.mean(row)) ** 2)) for row in values.values())
+    return math.sqrt(squares / _freedom(values)) if squares > _ROUNDING else None
 
 
 def differences(values: Mapping[str, Sequence[float]], certain: Sequence[str] = ()) -> list[Difference]:
     """Every two rows' difference, the largest first, with Tukey's and Kramer's simultaneous interval of 95 %.
 
     ``values`` has a figure a seed for each row, one at least; the spread is taken to be the same for all rows (pooled
-    over them). A row of ``certain`` is no sample, as nothing in it is left to chance. Without a row of two seeds
-    nothing is known of chance, and no interval is finite.
+    over them). A row of ``certain`` is no sample, as nothing in it is left to chance. Without seeds that differ nothing
+    is known of chance, and no interval is finite, but between rows that are certain.
     """
     sampled = {name: row for name, row in values.items() if name not in certain}
     deviation, freedom = spread(sampled), _freedom(sampled)
@@ -56,7 +57,8 @@ def _difference(
 ) -> Difference:
     worse, better = sorted((one, other), key=lambda name: float(np.mean(values[name])))
     by = float(np.mean(values[better]) - np.mean(values[worse]))
-    half = reach * math.sqrt(sum(0.0 if name in certain else 1 / len(values[name]) for name in (one, other)))
+    parts = [1 / len(values[name]) for name in (one, other) if name not in certain]
+    half = reach * math.sqrt(sum(parts)) if parts else 0.0
     return Difference(better, worse, by, by - half, by + half)
 
 

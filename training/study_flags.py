@@ -1,18 +1,11 @@
-"""What commands that train many runs have in common: flags, and the processes that share the work."""
+"""The flags that commands which train many runs have in common."""
 
-import multiprocessing
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from scene.errors import require
 from training.command import TrainArguments
-from training.study import Study, work
 
 
 @dataclass(frozen=True)
@@ -38,14 +31,13 @@ class Trainings:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: int = 0
-    """CPU threads of torch in each process; 0 leaves torch its own choice."""
+    """CPU threads of torch in each process; 0 leaves torch its own choice, or each of several processes its share."""
     workers: int = 1
     """Processes that read and augment pictures, for each run."""
     checkpoint_every: int = 250
     """Steps between checkpoints."""
-    evaluate_every: Annotated[int, tyro.conf.arg(help="Steps between points of the curves; 0 for the end alone.")] = (
-        1000
-    )
+    evaluate_every: int | None = None
+    """Steps between points of the curves, 0 for the end alone; a fifth of each row's steps without it."""
 
     def __post_init__(self) -> None:
         require("processes", 1 <= self.processes <= 64, "1 to 64", self.processes)
@@ -53,7 +45,7 @@ class Trainings:
     def changes(self) -> dict[str, Any]:
         """What of every row is changed (``training.study_plan.Row``)."""
         asked = {name: getattr(self, name) for name in ("preset", "schedule", "classes", "size", "steps", "batch")}
-        return {name: value for name, value in asked.items() if value}
+        return {name: value for name, value in asked.items() if value not in (None, ())}
 
     def base(self, target: Path, held_out: Path, out: Path, source: Path | None = None) -> TrainArguments:
         """What all runs have in common."""
@@ -66,29 +58,5 @@ class Trainings:
             threads=self.threads,
             workers=self.workers,
             checkpoint_every=self.checkpoint_every,
-            evaluate_every=self.evaluate_every,
+            evaluate_every=self.evaluate_every or 0,
         )
-
-
-def trained(wanted: Study, processes: int) -> bool:
-    """Train what is not finished yet, by so many processes; whether a run has failed."""
-    if processes == 1:
-        return bool(work(wanted, _say))
-    context = multiprocessing.get_context("spawn")
-    others = [context.Process(target=_work_and_exit, args=(wanted,)) for _ in range(processes)]
-    for other in others:
-        other.start()
-    try:
-        for other in others:
-            other.join()
-    finally:
-        for other in others:
-            other.terminate()
-    return any(other.exitcode for other in others)
-
-
-def _work_and_exit(wanted: Study) -> None:
-    sys.exit(1 if work(wanted, _say) else 0)
-
-
-_say: Callable[[str], None] = partial(print, flush=True)

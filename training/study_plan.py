@@ -12,7 +12,10 @@ from training.class_losses import ClassLossKind
 from training.command import TrainArguments
 from training.recipes import RECIPES, STUDY, Recipe
 
-_OF_STEPS = ("steps", "schedule", "batch", "learning_rate", "accumulate", "precision")
+_OF_STEPS = (
+    *("steps", "schedule", "batch", "learning_rate", "accumulate", "precision"),
+    *("class_loss", "alpha", "gamma", "beta", "ema_decay", "jitter", "freeze_first", "batch_norm"),
+)
 """What says nothing of a recipe that trains nothing."""
 
 
@@ -29,7 +32,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     preset: str | None = None
     classes: tuple[str, ...] = ()
     size: str | None = None
-    reinitialise_classes: bool = False
+    reinitialise_classes: bool | None = None
     steps: int | None = None
     batch: int | None = None
     learning_rate: float | None = None
@@ -39,7 +42,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     beta: float | None = None
     source_pictures: int | None = None
     freeze_first: int | None = None
-    jitter: bool = False
+    jitter: bool | None = None
     precision: Literal["bfloat16", "float16", "float32"] | None = None
     accumulate: int | None = None
     ema_decay: float | None = None
@@ -50,9 +53,25 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
         """The recipe as it stands in the list, unchanged."""
         return RECIPES[self.recipe]
 
+    @property
+    def is_as_published(self) -> bool:
+        """Whether the recipe's way is unchanged: its losses, how its class layer starts, what is frozen, how pictures
+        are augmented. Data, network and pace may be others."""
+        classes = self.of_recipe.losses.classes
+        own = (self.class_loss, self.alpha, self.gamma, self.beta, self.freeze_first or None)
+        theirs = (classes.kind, classes.alpha, classes.gamma, classes.beta, None)
+        alike = all(mine in (None, given) for mine, given in zip(own, theirs, strict=True))
+        return alike and not self.jitter and not self.reinitialise_classes
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What is said beside the recipe, by field."""
+        return {name: value for name, value in msgspec.to_builtins(self).items() if name != "recipe"}
+
     def arguments(self, base: TrainArguments) -> TrainArguments:
         """Those of a training of this row; data, folder and machine are of ``base``."""
-        options = {name: value for name, value in msgspec.to_builtins(self).items() if name != "start"}
+        options = {"recipe": self.recipe, **self.changes}
+        options.pop("start", None)
         if "classes" in options:
             options["classes"] = tuple(options["classes"])
         source = base.source if self.of_recipe.takes_source else None
@@ -159,8 +178,12 @@ FOCAL = Plan(
 """A focal loss's figures and its rivals (Lin et al. 2017, tables 1b, 1d and appendix B), everything else alike: class
 layers start anew in all of them, since OHEM could go on with those that it had taught and the others could not."""
 
-BACK = Plan({"straight on": Row("plus-full", start="source"), "by way of the target": Row("plus-full", start="tuned")})
-"""The source's weights, and those tuned on the target, trained on the source again: does the detour help?"""
+BACK = Plan(
+    {"straight on": Row("plus-full", start="source"), "by way of the target": Row("plus-full", start="tuned")},
+    all={"reinitialise_classes": True},
+)
+"""The source's weights, and those tuned on the target, trained on the source again: does the detour help? Both begin
+with a class layer of random weights, since that of the tuned knows the target's classes alone."""
 
 PLANS: dict[str, Plan] = {"published": of_recipes(tuple(STUDY)), "stand-in": STAND_IN, "focal": FOCAL, "back": BACK}
 """By name: the reference study's tables, their like for the generated pair (docs/study.md), and further questions."""

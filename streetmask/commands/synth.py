@@ -13,6 +13,7 @@ from scene.errors import ConfigurationError
 from serve.settings import usable_cpus
 from streetmask.command_line import show_count
 from training.data.everyday import EverydaySettings, write_views
+from training.data.street_balance import Balance
 from training.data.street_conditions import mix_of
 from training.data.synthetic import SceneSettings, write_dataset
 
@@ -39,6 +40,8 @@ class SynthArguments:
     """What streets are seen under, clear without any: clear, dusk, night, rain, motion-blur, jpeg, or several at once
     as night+rain, each alone or with its share (night=0.2). `all` is half clear and a tenth of each other one. The same
     seed gives the same streets with the same labels under all of them."""
+    balance: Balance = "even"
+    """How often each class stands in a street: as is good for training, or rare ones as rarely as in Cityscapes."""
     workers: int = field(default_factory=usable_cpus)
     """Processes that render."""
 
@@ -59,11 +62,15 @@ def _sides(arguments: SynthArguments) -> dict[str, int]:
 
 
 def _streets(arguments: SynthArguments) -> Callable[..., Path]:
-    settings = SceneSettings(**_sides(arguments), conditions=mix_of(arguments.conditions))
+    settings = SceneSettings(**_sides(arguments), conditions=mix_of(arguments.conditions), balance=arguments.balance)
     return partial(write_dataset, settings=settings)
 
 
 def _views(arguments: SynthArguments) -> Callable[..., Path]:
+    if arguments.balance != "even":
+        raise ConfigurationError(
+            "balance", f"everyday views have none but even, but {arguments.balance!r} came; choose --view street"
+        )
     if arguments.conditions:
         raise ConfigurationError(
             "conditions",

@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.config import PRESETS
 from tests.model.tiny_network import TINY
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
+from tests.training.small_study import STREET, SmallStudy, small_study
 from training.data.coco import CocoDataset
 
 
@@ -23,3 +25,10 @@ def street(tmp_path: Path) -> CocoDataset:
 def seeded() -> None:
     """What is drawn at random does not hang on which tests ran before in the same process."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallStudy:
+    """The command, with small data and a preset "tiny"."""
+    monkeypatch.setitem(PRESETS, "tiny", STREET)
+    return small_study(tmp_path)

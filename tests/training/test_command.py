@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import tyro
+from torch.utils.data import ConcatDataset
 
 from model.config import PRESETS
 from scene.classes import COCO_CLASSES, STREET_CLASSES
@@ -17,7 +18,7 @@ from tests.training.cityscapes_on_disk import block, frame_of, write_polygons
 from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
 from training.checkpoint import read_checkpoint, save_checkpoint
 from training.cityscapes_ap import CityscapesPrecision
-from training.command import TrainArguments, summary, train
+from training.command import TrainArguments, prepare, summary, train
 from training.convolutions import convolutions
 from training.data.coco import CocoDataset
 from training.data.dataset import describe
@@ -201,6 +202,26 @@ def test_a_recipe_and_its_source(tmp_path: Path, recipe: str, source: Path | Non
     with pytest.raises(ConfigurationError, match=sentence):
         train(TrainArguments(target=(tmp_path,), out=tmp_path / "run", recipe=recipe, source=source))
     assert not (tmp_path / "run").exists()
+
+
+def test_fewer_pictures_are_a_part_of_more(tmp_path: Path) -> None:
+    box = rle(rectangle(TINY.size_hw, (10, 8, 60, 50)))
+    rows = [annotation(image_id, box, category_id=3) for image_id in range(1, 7)]
+    arguments = TrainArguments(
+        target=(write_coco(tmp_path / "street", TINY.size_hw, 6, rows),), out=tmp_path / "run", steps=1, device="cpu"
+    )
+
+    def used(count: int | None) -> set[int]:
+        pool = prepare(replace(arguments, target_pictures=count, seed=count or 1)).pictures.pool
+        assert isinstance(pool, ConcatDataset)
+        return {pool.datasets[0].image_id(index) for index in range(len(pool))}  # type: ignore[attr-defined]
+
+    assert used(None) == used(6) == set(range(1, 7))
+    assert [len(used(count)) for count in (2, 4)] == [2, 4]
+    assert used(2) < used(4)
+    for wrong in (0, 7):
+        with pytest.raises(ConfigurationError, match=f"target_pictures: expected 1 to the 6 that .* has, but {wrong}"):
+            used(wrong)
 
 
 def test_the_recipes_are_listed_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:

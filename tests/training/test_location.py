@@ -7,7 +7,7 @@ from tests.training.cityscapes_on_disk import frame_of, write_polygons
 from tests.training.coco_on_disk import annotation, disc, rle, write_coco
 from training.data.cityscapes import CityscapesDataset
 from training.data.coco import CocoDataset
-from training.data.location import open_dataset
+from training.data.location import labels_sha256, open_dataset
 
 SIZE = (40, 60)
 
@@ -54,3 +54,18 @@ def test_an_empty_layout_is_no_data_set(tmp_path: Path) -> None:
     (tmp_path / "gtFine").mkdir()
     with pytest.raises(DataError, match="expected a data set"):
         open_dataset(tmp_path)
+
+
+def test_labels_are_the_same_wherever_they_lie_until_one_is_another(tmp_path: Path) -> None:
+    path = write_coco(tmp_path / "coco", SIZE, 2, [])
+    found = labels_sha256(path)
+    assert found == labels_sha256(tmp_path / "coco" / ".." / "coco")
+    path.write_text(path.read_text() + " ")
+    assert found != labels_sha256(path)
+    for name in ("one", "two"):
+        write_polygons(frame_of(tmp_path / name, split="val"), [])
+    found = labels_sha256(Path(f"{tmp_path}/one:val"))
+    assert found == labels_sha256(tmp_path / "two")
+    truth = frame_of(tmp_path / "two", split="val").polygons
+    truth.write_text(truth.read_text() + " ")
+    assert found != labels_sha256(tmp_path / "two")

@@ -1,198 +1,140 @@
-"""A whole study on ten pictures and two steps, with a tiny network."""
+"""The command and its table, on ten pictures and two steps."""
 
-import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
+import msgspec
 import pytest
-from filelock import FileLock
 
-from model.config import PRESETS
-from scene.classes import STREET_CLASSES
-from streetmask.cli import main
-from tests.model.tiny_network import TINY, seeded_network
-from tests.training.coco_on_disk import annotation, rectangle, rle, write_coco
+from tests.model.tiny_network import seeded_network
 from tests.training.runs import log_of
+from tests.training.small_study import STREET, SmallStudy
 from training.checkpoint import save_checkpoint
-from training.command import TrainArguments, Training, prepare
-from training.study import RESULT, Study
-from training.study_plan import of_recipes
-
-PICTURES = 10
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Cars (and in the last four trucks) on ten pictures."""
-    boxes = [(8 * n, 8, 8 * n + 50, 50 + n) for n in range(PICTURES)]
-    rows = [
-        annotation(n + 1, rle(rectangle(TINY.size_hw, box)), category_id=3 if n < 6 else 4)
-        for n, box in enumerate(boxes)
-    ]
-    return write_coco(tmp_path / "data", TINY.size_hw, PICTURES, rows)
+from training.command import TrainArguments
+from training.study import Study
+from training.study_command import CURVE_POINTS
+from training.study_plan import PLANS, STAND_IN, Plan, of_recipes
 
 
-@pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Weights of a network that knows other classes too, and fewer of the street's."""
-    monkeypatch.setitem(PRESETS, "tiny", replace(TINY, class_names=STREET_CLASSES))
-    network = seeded_network(replace(TINY, class_names=("person", "dog", "car", "truck")))
-    save_checkpoint(tmp_path / "source.pt", network, step=7, data=["a source"])
-    return tmp_path / "source.pt"
-
-
-@pytest.fixture
-def study(tmp_path: Path, data: Path, start: Path) -> Callable[..., int]:
-    """Run the command, small."""
-
-    def run(*words: object, preset: tuple[str, ...] = ("--preset", "tiny")) -> int:
-        common: list[object] = ["--target", data, "--held-out", data, "--start", start, "--out", tmp_path / "study"]
-        small = [*preset, "--steps", "2", "--batch", "2", "--workers", "0", "--evaluate-every", "1"]
-        return main(["study", *map(str, (*common, *small, *words))])
-
-    return run
-
-
-def results(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    found = sorted(folder.glob(f"*/*/{RESULT}"))
-    return {(path.parent.parent.name, path.parent.name): json.loads(path.read_text()) for path in found}
-
-
-def test_no_rows(study: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_rows(study: SmallStudy, capsys: pytest.CaptureFixture[str]) -> None:
     assert study() == 1
     assert "expected a plan or recipes, one of the two, but 'neither' came" in capsys.readouterr().err
 
 
-def test_the_whole_of_it(study: Callable[..., int], tmp_path: Path, data: Path) -> None:
-    plan = tmp_path / "plan.toml"
-    plan.write_text(
+def test_the_stand_in_plan(study: SmallStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {
+        name: msgspec.structs.replace(row, source_pictures=3) if row.of_recipe.mixing else row
+        for name, row in STAND_IN.rows.items()
+    }
+    monkeypatch.setitem(PLANS, "stand-in", Plan(rows, all=STAND_IN.all))
+    source = ("--source", study.folder / "source")
+    assert study("--plan", "stand-in", "--seeds", "1", *source) == 0
+    found = study.results()
+    assert {name: len(result["points"]) for (name, _), result in found.items()} == {
+        name: 2 if row.of_recipe.steps else 1 for name, row in rows.items()
+    }
+    lines = {line.split(" | ")[0].strip("| "): line for line in study.report().splitlines() if line.startswith("| ")}
+    assert [*lines][2:] == [*rows]
+    assert " | 28.22 | 17.59 | 1 | everything |" in lines["everything"]
+    assert " | 0.76 (so printed) | 14.5 | 1 | COCO's weights" in lines["class mapping"]
+    assert ", 3 source pictures |" in lines["more pictures"]
+    for name in ("bars.png", "curves.png"):
+        assert cv2.imread(str(study.out / name)) is not None
+
+
+def test_seeds_differ_and_without_steps_only_where_weights_lack_a_class(study: SmallStudy) -> None:
+    words = ("--recipes", "yolact-untrained", "plus-full", "--evaluate-every", "0")
+    save_checkpoint(study.folder / "whole.pt", seeded_network(STREET), step=7)
+    assert study(*words) == 0
+    losses = [log_of(study.out / "plus-full" / f"seed-{seed}")[0]["total"] for seed in (1, 2)]
+    assert losses[0] != losses[1]
+    assert ("yolact-untrained", "seed-2") in study.results()
+    assert not (study.out / "curves.png").exists()
+    assert study(*words, "--start", study.folder / "whole.pt", "--out", study.folder / "certain") == 0
+    assert [path.name for path in (study.folder / "certain" / "yolact-untrained").iterdir()] == ["seed-1"]
+    assert " | any | " in (study.folder / "certain" / "study.md").read_text()
+
+
+def test_curves_have_five_points_unless_it_is_said_otherwise(tmp_path: Path) -> None:
+    base = TrainArguments((tmp_path,), tmp_path, evaluate_every=7)
+    recipes = of_recipes(("plus-full", "yolact-untrained")).resolved({})
+    given, five = (Study(recipes, {}, base, points=points) for points in (0, CURVE_POINTS))
+    assert [given.arguments(run).evaluate_every for run in given.runs()[:2]] == [7, 7]
+    assert [five.arguments(run).evaluate_every for run in five.runs()[:2]] == [4500, 1]
+
+
+def test_what_cannot_be_trained_is_told_before_anything_is(
+    study: SmallStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = study.plan(
         """
-        seeds = [1, 2]
-        [rows."class mapping"]
-        recipe = "yolact-untrained"
-        [rows.head]
+        [rows.good]
         recipe = "plus-head"
-        [rows.everything]
+        [rows."gamma of none"]
         recipe = "plus-full"
-        [rows.focal]
-        recipe = "plus-full-focal"
         gamma = 1.0
-        [rows.mixed]
+        [rows."too many"]
         recipe = "plus-full-coco5000"
-        source_pictures = 3
+        source_pictures = 11
+        [rows."other classes"]
+        recipe = "nano"
+        start = "yolact++"
+        classes = ["cat", "cow"]
+        [rows."not there"]
+        recipe = "nano"
+        start = "nothing"
+        classes = ["bus"]
         """
     )
-    assert study("--plan", plan, "--source", data) == 0
-    found = results(tmp_path / "study")
-    trained = [(name, f"seed-{seed}") for name in ("everything", "focal", "head", "mixed") for seed in (1, 2)]
-    assert sorted(found) == sorted([("class mapping", "seed-1"), *trained])
-    assert {name: len(result["points"]) for (name, _), result in found.items()} == {
-        "class mapping": 1, "everything": 2, "focal": 2, "head": 2, "mixed": 2
-    }  # fmt: skip
-    losses = [log_of(tmp_path / "study" / "everything" / f"seed-{seed}")[0]["total"] for seed in (1, 2)]
-    assert losses[0] != losses[1]
-    text = (tmp_path / "study" / "study.md").read_text()
-    lines = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("| ")}
-    assert [*lines][2:] == ["class mapping", "head", "everything", "focal", "mixed"]
-    assert "| 28.22 | 17.59 | 2 | everything |" in lines["everything"]
-    assert " | any | " in lines["class mapping"]
-    assert "differences exceed the noise" in text
-    for name in ("bars.png", "curves.png"):
-        assert cv2.imread(str(tmp_path / "study" / name)) is not None
+    assert study("--plan", plan, "--source", study.folder / "source") == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].endswith("rows: expected rows that can be trained, but some came that cannot:")
+    assert [line.split(":")[0] for line in told[1:]] == [
+        "- gamma of none",
+        "- too many",
+        "- other classes",
+        "- not there",
+    ]
+    sentences = (
+        "expected a focal loss",
+        "but 10 of its 10 pictures do",
+        "none of which stands for any of cat, cow",
+        "has no object of any of the classes bus",
+    )
+    for line, sentence in zip(told[1:], sentences, strict=True):
+        assert sentence in line
+    assert not study.out.exists()
 
 
-def test_what_is_finished_is_not_trained_again_and_what_was_killed_goes_on(
-    study: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("flag", ["--steps", "--batch"])
+def test_zero_is_no_number_of_steps_or_pictures(
+    study: SmallStudy, capsys: pytest.CaptureFixture[str], flag: str
 ) -> None:
-    trained: list[tuple[TrainArguments, int]] = []
-
-    def killed_in_the_second(arguments: TrainArguments) -> Training:
-        ready = prepare(arguments)
-        ready.trainer.take_up()
-        trained.append((arguments, ready.trainer.step))
-        if len(trained) == 2:
-            save = ready.trainer.save
-
-            def dies(*words: str) -> None:
-                save(*words)
-                if not words:
-                    raise KeyboardInterrupt
-
-            monkeypatch.setattr(ready.trainer, "save", dies)
-        return ready
-
-    monkeypatch.setattr("training.study.prepare", killed_in_the_second)
-    words = ("--recipes", "plus-head", "plus-full", "--seeds", "3", "4")
-    assert study(*words) == 130
-    assert sorted(results(tmp_path / "study")) == [("plus-head", "seed-3")]
-    assert study(*words) == 0
-    assert [(each.recipe, each.seed, step) for each, step in trained] == [
-        ("plus-head", 3, 0), ("plus-full", 3, 0), ("plus-full", 3, 1), ("plus-head", 4, 0), ("plus-full", 4, 0)
-    ]  # fmt: skip
-    assert study(*words) == 0
-    assert len(trained) == 5
+    assert study("--recipes", "plus-head", "plus-full", flag, "0") == 1
+    assert f"- plus-head, plus-full: {flag[2:]}: expected a number above 0, but 0 came" in capsys.readouterr().err
 
 
-def test_a_run_that_another_process_is_at_is_left_to_it(
-    study: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "study" / "plus-head" / "seed-1"
-    folder.mkdir(parents=True)
-    with FileLock(folder / ".lock"):
-        assert study("--recipes", "plus-head", "plus-full", "--seeds", "1") == 0
-    said = capsys.readouterr().out
-    assert "plus-head, seed 1: another process is at it" in said
-    assert "1 of 2 runs are not finished." in said
-    assert sorted(results(tmp_path / "study")) == [("plus-full", "seed-1")]
+def test_what_is_trained_on_is_not_measured_on(study: SmallStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    same = study.folder / "source" / ".." / "target" / "instances.json"
+    assert study("--recipes", "plus-head", "--held-out", same) == 1
+    assert "held_out: expected other pictures than those of --target" in capsys.readouterr().err
 
 
-def test_two_processes_share_the_runs(
-    study: Callable[..., int], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    plan = tmp_path / "plan.toml"
-    plan.write_text('seeds=[1, 2, 3]\n[rows.a]\nrecipe="nano"\nstart="yolact++"\n')
-    assert study("--plan", plan, "--processes", "2", preset=()) == 0  # the network is the start's own
-    assert len(results(tmp_path / "study")) == 3
-    said = capfd.readouterr().out
-    assert [said.count(f"a, seed {seed}: begins") for seed in (1, 2, 3)] == [1, 1, 1]
-
-
-def test_a_folder_of_another_plan_is_refused_and_one_that_has_grown_is_not(
-    study: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert study("--recipes", "plus-head", "--seeds", "1") == 0
-    assert study("--recipes", "plus-head", "plus-full", "--seeds", "1", "2") == 0
-    for words, told in (
-        (("--recipes", "plus-full"), "row plus-head is not in this plan"),
-        (("--recipes", "plus-head", "plus-full", "--steps", "3"), '"steps":2'),
-    ):
-        assert study(*words) == 1
-        said = capsys.readouterr().err
-        assert "holds the runs of another plan" in said
-        assert told in said
+def test_two_names_of_one_training_are_one_row(study: SmallStudy) -> None:
+    assert study("--recipes", "yolact-head", "plus-head", "plus-full", "--seeds", "1") == 0
+    assert {name for name, _ in study.results()} == {"yolact-head", "plus-full"}
+    assert "- plus-head is the same training as yolact-head\n" in study.report()
 
 
 def test_rows_whose_weights_or_pictures_are_missing_are_left_out_and_named(
-    study: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    study: SmallStudy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert study("--recipes", "plus-head", "plus-imagenet", "plus-full-paste", "--seeds", "1") == 0
     said = capsys.readouterr().out
     assert "row plus-imagenet is left out: expected an ImageNet backbone, such as resnet50-19c8e357.pth" in said
     assert "row plus-full-paste is left out: expected a --source, from which it takes pictures" in said
-    assert "- plus-imagenet: expected" in (tmp_path / "study" / "study.md").read_text()
-
-
-def test_a_run_that_fails_stops_no_other(
-    study: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    plan = tmp_path / "plan.toml"
-    plan.write_text('[rows.odd]\nrecipe="plus-full-coco5000"\nsource_pictures=11\n[rows.head]\nrecipe="plus-head"\n')
-    assert study("--plan", plan, "--seeds", "1", "--source", tmp_path / "data") == 1
-    assert "odd, seed 1: " in capsys.readouterr().out
-    assert sorted(results(tmp_path / "study")) == [("head", "seed-1")]
+    assert "- plus-imagenet: expected" in study.report()
 
 
 @pytest.mark.parametrize(
@@ -207,20 +149,9 @@ def test_a_run_that_fails_stops_no_other(
         ("[rows.a", "is no TOML"),
     ],
 )
-def test_what_is_no_plan(
-    study: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, sentence: str
-) -> None:
-    (tmp_path / "plan.toml").write_text(text)
-    status = study("--plan", tmp_path / "plan.toml")
+def test_what_is_no_plan(study: SmallStudy, capsys: pytest.CaptureFixture[str], text: str, sentence: str) -> None:
+    status = study("--plan", study.plan(text))
     assert (status, sentence in capsys.readouterr().err) == (1 if sentence else 0, True)
-
-
-def test_a_target_without_a_class_that_the_start_knows(
-    study: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "plan.toml").write_text('[rows.a]\nrecipe="nano"\nstart="yolact++"\nclasses=["cat", "cow"]')
-    assert study("--plan", tmp_path / "plan.toml", "--seeds", "1") == 1
-    assert "none of which stands for any of cat, cow" in capsys.readouterr().out
 
 
 def test_a_row_goes_by_the_folder_and_flags_of_train(tmp_path: Path) -> None:

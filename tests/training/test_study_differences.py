@@ -20,6 +20,18 @@ def test_of_one_seed_a_row_no_difference_is_told_from_chance() -> None:
     assert not found.exceeds_noise
 
 
+def test_of_seeds_that_never_differ_nothing_is_known_of_chance() -> None:
+    rows = {"a": [28.2, 28.2, 28.2], "b": [0.1 + 0.2, 0.3]}
+    assert spread(rows) is None
+    (found,) = differences(rows)
+    assert not found.exceeds_noise
+
+
+def test_between_what_is_certain_there_is_no_noise() -> None:
+    (found,) = differences({"a": [1.0], "b": [3.0]}, certain=("a", "b"))
+    assert (found.low, found.high, found.exceeds_noise) == (2.0, 2.0, True)
+
+
 def test_the_spread_is_pooled_over_rows() -> None:
     assert spread({"a": [1.0, 3.0], "b": [10.0, 10.0], "c": [5.0]}) == pytest.approx(1.0)  # sqrt(2 / 2)
 

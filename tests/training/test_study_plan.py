@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import get_type_hints
 
 import pytest
@@ -49,6 +50,34 @@ def test_every_row_takes_the_users_schedule() -> None:
     assert {row.schedule for row in plan.rows.values()} == {"nano-study"}
 
 
+def test_a_row_may_say_no_to_what_is_said_of_all() -> None:
+    plan = Plan(
+        {"a": Row("plus-full", jitter=False, reinitialise_classes=False), "b": Row("plus-head")},
+        all={"jitter": True, "reinitialise_classes": True},
+    )
+    base = TrainArguments((), Path())
+    found = [row.arguments(base) for row in plan.resolved({}).rows.values()]
+    assert [(each.jitter, each.reinitialise_classes) for each in found] == [(False, False), (True, True)]
+
+
+def test_what_is_said_of_all_is_not_of_a_row_that_trains_nothing_unless_it_is_of_the_network() -> None:
+    said = {"class_loss": "focal", "alpha": 0.5, "gamma": 1.0, "ema_decay": 0.9, "jitter": True, "freeze_first": 3,
+            "accumulate": 2, "batch_norm": "stored", "steps": 5, "size": "128x64"}  # fmt: skip
+    assert Plan({"a": Row("yolact-untrained")}, all=said).resolved({}).rows["a"].changes == {"size": "128x64"}
+
+
+def test_a_row_that_changes_how_it_is_trained_is_none_of_the_published() -> None:
+    as_published = [name for name, row in PLANS["focal"].resolved({"steps": 9}).rows.items() if row.is_as_published]
+    assert as_published == [], "class layers start anew"
+    assert Row("plus-full-coco1000", source_pictures=3, preset="street-nano", precision="float32").is_as_published
+    for odd in (
+        Row("plus-full", freeze_first=3),
+        Row("plus-full", jitter=True),
+        *PLANS["back"].resolved({}).rows.values(),
+    ):
+        assert not odd.is_as_published
+
+
 def test_a_recipe_named_twice_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="recipes: expected every name once"):
         of_recipes(("plus-full", "plus-full"))
@@ -57,4 +86,4 @@ def test_a_recipe_named_twice_is_refused() -> None:
 def test_a_row_says_nothing_that_train_has_no_flag_for() -> None:
     flags = get_type_hints(TrainArguments)
     fields = {name: kind for name, kind in get_type_hints(Row).items() if name != "start"}
-    assert {name: flags.get(name) for name in fields} == fields
+    assert {name: bool | None if flags.get(name) is bool else flags.get(name) for name in fields} == fields

@@ -1,12 +1,14 @@
 """How a data set is named on the command line, and the one way to open it."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from scene.artifact import file_sha256
 from scene.classes import STREET_CLASSES
 from scene.errors import DataError
 from training.data.cityscapes import CityscapesDataset
-from training.data.cityscapes_layout import is_cityscapes, splits_of
+from training.data.cityscapes_layout import frames_of, is_cityscapes, splits_of
 from training.data.coco import CocoDataset
 from training.data.dataset import InstanceDataset
 
@@ -65,6 +67,17 @@ def open_dataset(data: Path, class_names: tuple[str, ...] = STREET_CLASSES) -> I
         choices = ", ".join(f"{data}:{split}" for split in place.splits)
         raise DataError(f"{data} has several splits; name one of {choices}")
     return CityscapesDataset(place.root, place.splits[0], class_names)
+
+
+def labels_sha256(data: Path) -> str:
+    """The SHA-256 of a data set's labels, wherever they lie: of the COCO JSON, or of the names and contents of all of a
+    split's ground truth, in hexadecimal digits. Raises what ``locate`` raises."""
+    place = locate(data)
+    if isinstance(place, CocoLocation):
+        return file_sha256(place.annotation_file)
+    frames = [frame for split in place.splits for frame in frames_of(place.root, split)]
+    lines = [f"{frame.split} {path.name} {file_sha256(path)}" for frame in frames for path in frame.truths[:1]]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _root_and_split(data: Path) -> tuple[Path, str, str]:

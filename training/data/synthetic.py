@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scene.classes import STREET_CLASSES
 from scene.errors import ConfigurationError
 from training.data.drawn import Drawn, SceneInstance, generator, labelled, require_sides
+from training.data.street_balance import Balance, thinned
 from training.data.street_conditions import CLEAR_DAY, CLEAR_ONLY, Condition, Mix, draw_condition, words_of
 from training.data.street_effects import Lens, draw_lens
 from training.data.street_painter import Painter
@@ -55,7 +56,8 @@ class SceneSettings:
 
     Instances with fewer than ``smallest_area`` visible pixels (counted at 2048x1024) or hidden by more than
     ``most_occlusion`` are drawn and not labelled, as annotators do. ``conditions`` are what the scenes are seen
-    under, with their shares; a seed's street and its labels are the same under each.
+    under, with their shares; a seed's street and its labels are the same under each. ``balance`` leaves a street as it
+    was laid out, or takes rare things out of it until they are as rare as in Cityscapes.
     """
 
     height: int = 512
@@ -63,6 +65,7 @@ class SceneSettings:
     smallest_area: float = 100.0
     most_occlusion: float = 0.9
     conditions: Mix = CLEAR_ONLY
+    balance: Balance = "even"
 
     def __post_init__(self) -> None:
         require_sides(self.height, self.width)
@@ -73,7 +76,7 @@ class SceneSettings:
 def scene(seed: int, settings: SceneSettings = SceneSettings()) -> StreetScene:
     """The scene of this seed (0 or more)."""
     rng = _generator(seed, 0)
-    world, lens = draw_world(rng, 0.0), draw_lens(rng)
+    world, lens = thinned(draw_world(rng, 0.0), settings.balance, _generator(seed, 5)), draw_lens(rng)
     return _photograph(world, 0.0, lens, rng, seed, settings)
 
 
@@ -114,7 +117,7 @@ def clip(
 def _frames(
     seed: int, rng: np.random.Generator, seconds: float, fps: float, settings: SceneSettings, frames: range
 ) -> Iterator[StreetScene]:
-    world, lens = draw_world(rng, seconds), draw_lens(rng)
+    world, lens = thinned(draw_world(rng, seconds), settings.balance, _generator(seed, 5)), draw_lens(rng)
     for frame in frames:
         noise = np.random.default_rng([int(VERSION), seed, 2, frame])
         yield _photograph(world, frame / fps, lens, noise, seed, settings)
@@ -146,15 +149,17 @@ def write_dataset(
 ) -> Path:
     """Write scenes as ``write_generated`` does; returns the JSON's path.
 
-    Unless all scenes are clear, the JSON says each picture's ``condition``, and the shares in ``info``.
+    Unless all scenes are clear, the JSON says each picture's ``condition``, and the shares in ``info``; there it says
+    the balance, too, if it is not even.
     """
     mixed = settings.conditions != CLEAR_ONLY
+    facts = {"conditions": words_of(settings.conditions)} if mixed else {}
     kind = Generated(
         draw=partial(_drawn, settings),
         version=VERSION,
         class_names=STREET_CLASSES,
         description="StreetMask synthetic street scenes",
-        facts={"conditions": words_of(settings.conditions)} if mixed else {},
+        facts=facts if settings.balance == "even" else {**facts, "balance": settings.balance},
     )
     return write_generated(kind, folder, count, seed, workers, progress)
 
