@@ -1,8 +1,9 @@
 """``bench triton``: StreetMask's server against Triton Inference Server, on one machine and with the same work.
 
-Triton's Python backend runs the same file on the same engine with the same code around it. What a server adds is
-compared: frames a second of clients that keep it busy, window by window in turns, and what streams get of it under
-more load than it can take. It is installed into an environment of its own; where that cannot be, nothing is compared.
+Triton's Python backend runs the same file with the same code around it: on ONNX Runtime, which is what one has who runs
+an ONNX file in Triton, and on the engine that StreetMask chose for it, so that nothing but the server differs. Frames a
+second of clients that keep it busy are compared, window by window in turns, and what streams get of it under more load
+than it can take. It is installed into an environment of its own; where that cannot be, nothing is compared.
 """
 
 import shlex
@@ -26,8 +27,8 @@ from bench.serving import load_line
 from bench.triton_caller import caller
 from bench.triton_environment import UnavailableError, make_environment
 from bench.triton_server import QueuePolicy, Setup, Work, config_text, triton_process, write_repository
-from bench.triton_subjects import StreetMask, Subject, TritonModel, agreement, cpu_share, require_whole
-from bench.triton_table import OURS, is_ours
+from bench.triton_subjects import StreetMask, Subject, TritonModel, agreement, cpu_share, require_alike, require_whole
+from bench.triton_table import ON_ONNX_RUNTIME, OURS, is_on_onnx_runtime, is_ours
 from scene.artifact import Precision, read_artifact
 from scene.errors import StreetMaskError, require
 from serve.engines import EngineName, ways
@@ -88,19 +89,20 @@ class TritonArguments:
         require("jpeg_quality", 1 <= self.jpeg_quality <= 100, "1 to 100", self.jpeg_quality)
 
 
-def setups(cpus: int) -> list[Setup]:
+def setups(cpus: int, work: Work) -> dict[Setup, Work]:
     """Ways to run the model in Triton on a machine of so many CPUs: one instance of all threads, or two that share
-    them; and with each a queue that holds whatever comes, or one that rejects what would be answered late."""
-    one, two = (1, cpus), (2, max(1, cpus // 2))
-    policies = {"bounded": QueuePolicy(0, 1), "expiring": QueuePolicy(40_000, 2)}
-    return [
-        *(Setup(f"queue-{instances}x{threads}", instances, threads) for instances, threads in (one, two)),
-        *(
-            Setup(f"{name}-{instances}x{threads}", instances, threads, policy)
-            for instances, threads in (one, two)
-            for name, policy in policies.items()
-        ),
-    ]
+    them; with each a queue that holds whatever comes, or one that rejects what would be answered late; and all of these
+    on ONNX Runtime too, where ``work`` names another engine."""
+    policies = {"queue": None, "bounded": QueuePolicy(0, 1), "expiring": QueuePolicy(40_000, 2)}
+    works = {"": work}
+    if work.engine != "onnxruntime":
+        works[ON_ONNX_RUNTIME] = Work(work.folder, "onnxruntime", "int8" if work.precision == "int8" else "float32")
+    return {
+        Setup(f"{prefix}{name}-{instances}x{threads}", instances, threads, policy): runs
+        for prefix, runs in works.items()
+        for instances, threads in ((1, cpus), (2, max(1, cpus // 2)))
+        for name, policy in policies.items()
+    }
 
 
 class Comparison:
@@ -216,11 +218,11 @@ def saturation_line(clients: int, report: dict[str, Any]) -> str:
 def _compared(arguments: TritonArguments, environment: Path, work: Work) -> Iterator[tuple[Comparison, dict[str, Any]]]:
     """The servers and the client of Triton's, once they answer alike; and what is true of the whole run."""
     pictures = load_frames(arguments.frames, arguments.frame_count, arguments.size)
-    shapes = setups(usable_cpus())
+    shapes = setups(usable_cpus(), work)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-triton-")))
         stored = store_frames(pictures, folder, arguments.jpeg_quality)
-        write_repository(folder / "models", shapes, work)
+        write_repository(folder / "models", shapes)
         running = stack.enter_context(triton_process(environment, folder / "models"))
         asked = stack.enter_context(caller(environment, running.address, stored))
         frames = [frame for frame in stored_frames(stored) if isinstance(frame, EncodedFrame)]
@@ -231,7 +233,7 @@ def _compared(arguments: TritonArguments, environment: Path, work: Work) -> Iter
             "agreement": _agreements([server for server, _ in started], models.values()),
             "idle_cpu_share": {"triton": cpu_share(running.pid)}
             | {server.name: cpu_share(pid) for server, pid in started},
-            "configurations": {setup.name: config_text(setup, work) for setup in shapes},
+            "configurations": {setup.name: config_text(setup, runs) for setup, runs in shapes.items()},
             "settings": {"frame_size": [pictures.shape[2], pictures.shape[1]], "runs_on": work.name},
         }
         queues: list[Subject] = [model for setup, model in models.items() if setup.policy is None]
@@ -250,19 +252,30 @@ def _ours(
 
 
 def _rejecting(models: dict[Setup, TritonModel]) -> dict[str, list[Subject]]:
-    """By a queue's name, the models that reject and run in as many instances."""
+    """By a queue's name, the models that reject and run the same in as many instances."""
     return {
         queue.name: [
-            model for setup, model in models.items() if setup.policy is not None and setup.instances == queue.instances
+            model
+            for setup, model in models.items()
+            if setup.policy is not None and _capacity(setup) == _capacity(queue)
         ]
         for queue in models
         if queue.policy is None
     }
 
 
+def _capacity(setup: Setup) -> tuple[bool, int]:
+    """What decides on it, in one run."""
+    return is_on_onnx_runtime(setup.name), setup.instances
+
+
 def _agreements(ours: list[StreetMask], models: Iterable[TritonModel]) -> dict[str, dict[str, float]]:
-    """Of every other server with the first of ours."""
+    """Of every other server with the first of ours; alike they must be where they run the same engine."""
     expected, *others = [server.answers() for server in ours]
     names = [server.name for server in ours[1:]]
     found = dict(zip(names, others, strict=True)) | {model.name: model.answers() for model in models}
-    return {name: asdict(agreement(expected, answers)) for name, answers in found.items()}
+    agreements = {name: agreement(expected, answers) for name, answers in found.items()}
+    for name, each in agreements.items():
+        if not is_on_onnx_runtime(name):
+            require_alike(each)
+    return {name: asdict(each) for name, each in agreements.items()}

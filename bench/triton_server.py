@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,9 +97,9 @@ def config_text(setup: Setup, work: Work) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_repository(folder: Path, setups: Sequence[Setup], work: Work) -> None:
-    """Write Triton's model repository: a folder for each setup."""
-    for setup in setups:
+def write_repository(folder: Path, setups: Mapping[Setup, Work]) -> None:
+    """Write Triton's model repository: a folder for each setup, with what it runs."""
+    for setup, work in setups.items():
         version = folder / setup.name / "1"
         version.mkdir(parents=True)
         (version.parent / "config.pbtxt").write_text(config_text(setup, work))

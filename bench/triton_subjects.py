@@ -109,7 +109,7 @@ class Agreement:
 
 
 def agreement(ours: list[Answer], theirs: list[Answer]) -> Agreement:
-    """Of the answers to the same frames; raises ``DataError`` where the servers do not do the same work."""
+    """Of the answers to the same frames; raises ``DataError`` where there are none to tell it by."""
     pairs = [
         pair
         for one, other in zip(ours, theirs, strict=True)
@@ -118,7 +118,7 @@ def agreement(ours: list[Answer], theirs: list[Answer]) -> Agreement:
     both = [(one, other, iou) for one, other, iou in pairs if one is not None and other is not None]
     if not pairs:
         raise DataError("neither server found anything on the frames, so nothing says that they do the same work")
-    found = Agreement(
+    return Agreement(
         instances=len(pairs),
         matched=round(len(both) / len(pairs), 5),
         score_error=max((abs(one.score - other.score) for one, other, _ in both), default=0.0),
@@ -126,12 +126,15 @@ def agreement(ours: list[Answer], theirs: list[Answer]) -> Agreement:
         mask_iou=round(sum(iou for _, _, iou in both) / max(1, len(both)), 5),
         least_mask_iou=round(min((iou for _, _, iou in both), default=0.0), 5),
     )
+
+
+def require_alike(found: Agreement) -> None:
+    """Raise ``DataError`` where two servers do not do the same work."""
     if found.matched < _LEAST_MATCHED or found.mask_iou < _LEAST_MEAN_IOU:
         raise DataError(
             f"expected the same answers of both servers, but they share {found.matched:.1%} of the instances at a mean "
             f"mask IoU of {found.mask_iou:.3f}: name an --engine and a --precision that this machine computes alike"
         )
-    return found
 
 
 def cpu_share(pid: int) -> float:

@@ -8,10 +8,15 @@ from bench.report import Document, ratio_text
 OURS = "streetmask-"
 """How the names of our servers begin among the subjects of a run."""
 
-NOTE = """Triton Inference Server runs the same model file on the same engine in its Python backend, with this clone's
-code for decoding and masks, and answers alike; both servers are asked by gRPC on this machine, one while the other
-idles. *1x2* is one instance, or lane, of two threads. Triton's *queue* holds whatever comes, *bounded* and *expiring*
-reject by its dynamic batcher's queue policy. Under overload a frame's age counts from when it was due."""
+ON_ONNX_RUNTIME = "ort-"
+"""How those of Triton's begin that run the file on ONNX Runtime where our servers run it on another engine."""
+
+NOTE = """Triton Inference Server runs the same model file in its Python backend: as *ort* on ONNX Runtime, as whoever
+runs an ONNX file in Triton does, and else on the engine that StreetMask runs it on, so that the servers alone differ.
+Around the engine all of them run this clone's code for decoding and masks. Both servers are asked by gRPC on this
+machine, one while the other idles. *1x2* is one instance, or lane, of two threads. Triton's *queue* holds whatever
+comes, *bounded* and *expiring* reject by its dynamic batcher's queue policy. Under overload a frame's age counts from
+when it was due."""
 
 _LEAST_SHARE = 0.5
 _LOST = ("failed", "unanswered", "unsent")
@@ -38,16 +43,26 @@ def is_ours(name: str) -> bool:
     return name.startswith(OURS)
 
 
+def is_on_onnx_runtime(name: str) -> bool:
+    """Whether a subject is one of Triton's that runs the file on another engine than our servers do."""
+    return name.startswith(ON_ONNX_RUNTIME)
+
+
 def best_of_each(loads: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Of the loads that were the same for all, by side, StreetMask and Triton: which answered ``most`` frames, and
-    whose answers were ``youngest``, by the 95th percentile of the age, of those that answered half as many at least. A
-    side without an answer is left out."""
-    same = [load for load in loads.values() if load["load"] == "same" and load["age_ms"]["count"]]
-    sides = {
-        "StreetMask": [load for load in same if is_ours(load["subject"])],
-        "Triton": [load for load in same if not is_ours(load["subject"])],
-    }
-    return {side: _best(found) for side, found in sides.items() if found}
+    """Of the loads that were the same for all, by side, StreetMask, Triton on ONNX Runtime or on the same engine: which
+    answered ``most`` frames, and whose answers were ``youngest``, by the 95th percentile of the age, of those that
+    answered half as many at least. A side without an answer is left out."""
+    sides: dict[str, list[dict[str, Any]]] = {}
+    for load in loads.values():
+        if load["load"] == "same" and load["age_ms"]["count"]:
+            sides.setdefault(_side(load["subject"]), []).append(load)
+    return {side: _best(found) for side, found in sides.items()}
+
+
+def _side(name: str) -> str:
+    if is_ours(name):
+        return "StreetMask"
+    return "Triton on ONNX Runtime" if is_on_onnx_runtime(name) else "Triton on the same engine"
 
 
 def _best(loads: list[dict[str, Any]]) -> dict[str, Any]:
@@ -85,9 +100,11 @@ def _facts(run: Document) -> str:
         f"Under the same load {side} answered most as {_words(best['most'])}, youngest as {_words(best['youngest'])}"
         for side, best in best_of_each(run["loads"]).items()
     ]
-    alike = run["agreement"].values()
-    matched, overlap = (min((each[key] for each in alike), default=0.0) for key in ("matched", "mask_iou"))
-    lines.append(f"Answers before timing: {matched:.1%} of instances shared, mean mask IoU {overlap:.4f}")
+    for other, where in ((False, "on the same engine"), (True, "of Triton on ONNX Runtime")):
+        alike = [each for name, each in run["agreement"].items() if is_on_onnx_runtime(name) is other]
+        if alike:
+            matched, overlap = (min(each[key] for each in alike) for key in ("matched", "mask_iou"))
+            lines.append(f"Answers {where}: {matched:.1%} of instances shared with ours, mean mask IoU {overlap:.4f}")
     idle = ", ".join(f"{name} {share:.1%}" for name, share in run["idle_cpu_share"].items())
     lines.append(f"Left alone, all models loaded, of one CPU: {idle}")
     return "\n".join(f"- {line}." for line in lines)

@@ -13,7 +13,7 @@ from bench.table import page
 from bench.triton import Comparison, TritonArguments, saturation_report, setups
 from bench.triton_environment import UnavailableError, make_environment, pinned, reason_of
 from bench.triton_server import ROOT, QueuePolicy, Setup, Work, config_text, write_repository
-from bench.triton_subjects import agreement
+from bench.triton_subjects import agreement, require_alike
 from bench.triton_table import best_of_each
 from scene.errors import DataError, ServerError
 from scene.image import RgbImage
@@ -53,8 +53,9 @@ def test_equal_answers_agree_and_a_shifted_one_is_measured() -> None:
 
 @pytest.mark.parametrize("theirs", [answer(), answer((0, 0, 3, 4), class_index=1), answer((9, 9, 12, 13))])
 def test_a_server_that_answers_otherwise_is_not_timed(theirs: Answer) -> None:
+    found = agreement([answer((0, 0, 3, 4))], [theirs])
     with pytest.raises(DataError, match="expected the same answers of both servers"):
-        agreement([answer((0, 0, 3, 4))], [theirs])
+        require_alike(found)
 
 
 def test_a_queue_has_no_policy_in_its_configuration_and_a_bounded_one_has() -> None:
@@ -68,15 +69,25 @@ def test_a_queue_has_no_policy_in_its_configuration_and_a_bounded_one_has() -> N
 
 
 def test_the_repository_holds_each_setup(tmp_path: Path) -> None:
-    write_repository(tmp_path, setups(2), WORK)
-    names = sorted(path.parent.name for path in tmp_path.glob("*/config.pbtxt"))
-    assert names == sorted(setup.name for setup in setups(2))
-    assert len(names) == len(list(tmp_path.glob("*/1/model.py"))) == 6
+    shapes = setups(2, WORK)
+    write_repository(tmp_path, shapes)
+    texts = {path.parent.name: path.read_text() for path in tmp_path.glob("*/config.pbtxt")}
+    assert texts.keys() == {setup.name for setup in shapes} and len(texts) == 12
+    assert len(list(tmp_path.glob("*/1/model.py"))) == 12
+    assert '"engine" value: { string_value: "openvino" }' in texts["queue-2x1"]
+    assert '"engine" value: { string_value: "onnxruntime" }' in texts["ort-queue-2x1"]
+
+
+def test_the_engine_that_triton_would_have_anyway_is_there_once() -> None:
+    own = setups(2, Work(Path("m"), "onnxruntime", "float32"))
+    assert len(own) == 6 and not any(setup.name.startswith("ort-") for setup in own)
+    reduced = setups(2, Work(Path("m"), "openvino", "bfloat16"))
+    assert {work.precision for setup, work in reduced.items() if setup.name.startswith("ort-")} == {"float32"}
 
 
 @pytest.mark.parametrize(("cpus", "shapes"), [(1, {(1, 1), (2, 1)}), (2, {(1, 2), (2, 1)}), (8, {(1, 8), (2, 4)})])
 def test_instances_share_the_cpus(cpus: int, shapes: set[tuple[int, int]]) -> None:
-    assert {(setup.instances, setup.threads) for setup in setups(cpus)} == shapes
+    assert {(setup.instances, setup.threads) for setup in setups(cpus, WORK)} == shapes
 
 
 def test_ratios_need_eight_windows() -> None:
@@ -201,7 +212,8 @@ def triton_document(ours: list[float]) -> dict[str, Any]:
         "bounded-1x2, 30 fps": load("bounded-1x2", "same", 12.0, 70.0),
         "expiring-1x2, 30 fps": load("expiring-1x2", "same", 3.0, 60.0),
     }
-    alike = {"queue-1x2": {"matched": 1.0, "mask_iou": 0.99}}
+    loads["ort-queue-1x2, 30 fps"] = load("ort-queue-1x2", "same", 14.0, 950.0)
+    alike = {"queue-1x2": {"matched": 1.0, "mask_iou": 0.99}, "ort-queue-1x2": {"matched": 0.8, "mask_iou": 0.9}}
     facts = {"triton": {"triton": "2.51.0"}, "idle_cpu_share": {"triton": 0.01}, "agreement": alike}
     run = run_document("triton", saturation=saturation, loads=loads, **facts)
     run["machine"] |= {"python": "3.11.7", "commit": "abc", "system": "Linux"}
@@ -213,14 +225,17 @@ def triton_document(ours: list[float]) -> dict[str, Any]:
 def test_the_best_of_each_side_is_of_the_load_that_was_the_same_for_all() -> None:
     assert best_of_each({}) == {}
     best = best_of_each(triton_document([20.0] * 8)["loads"])
-    assert {side: found["most"]["answered_fps"] for side, found in best.items()} == {"StreetMask": 19.0, "Triton": 18.0}
-    assert best["Triton"]["youngest"]["subject"] == "bounded-1x2"
+    most = {side: found["most"]["answered_fps"] for side, found in best.items()}
+    assert most == {"StreetMask": 19.0, "Triton on the same engine": 18.0, "Triton on ONNX Runtime": 14.0}
+    assert best["Triton on the same engine"]["youngest"]["subject"] == "bounded-1x2"
 
 
 def test_the_page_shows_throughput_overload_and_what_is_idle() -> None:
     text = page([triton_document([20.0] * 8)])
     assert "| 2 | `queue-1x2` | 10.0 | 2.000 (2.000 to 2.000) |" in text
     assert "| bounded-1x2, 30 fps | 60.0 | 12.0 | 3 of 12 | 0 | 35.0 | 70.0 | 70.0 | 70.0 |" in text
+    assert "Answers on the same engine: 100.0% of instances shared with ours, mean mask IoU 0.9900." in text
+    assert "Answers of Triton on ONNX Runtime: 80.0% of instances shared with ours, mean mask IoU 0.9000." in text
     assert "youngest as `bounded-1x2` 12.0 fps at an age of 70 ms (p95)." in text
     assert "Left alone, all models loaded, of one CPU: triton 1.0%." in text
 
