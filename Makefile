@@ -98,7 +98,7 @@ bench-gpu: $(VENV)/installed  ## the published networks on an NVIDIA GPU, in bat
 	done; done
 	$(MAKE) BENCHMARKS.md
 
-bench-triton: $(VENV)/installed  ## the server against Triton Inference Server: six minutes, and two to install that
+bench-triton: $(VENV)/installed  ## the server against Triton Inference Server: nine minutes, and two to install that
 	$(BENCH) triton $(BENCH_MODEL) --environment $(TRITON_VENV) --out runs/bench/triton.json
 	$(MAKE) BENCHMARKS.md
 
