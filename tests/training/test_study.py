@@ -12,7 +12,10 @@ from tests.training.runs import log_of
 from tests.training.small_study import STREET, SmallStudy
 from training.checkpoint import save_checkpoint
 from training.command import TrainArguments
+from training.data.dataset import InstanceDataset
+from training.data.location import open_dataset
 from training.study import Study
+from training.study_check import checked
 from training.study_command import CURVE_POINTS
 from training.study_plan import PLANS, STAND_IN, Plan, of_recipes
 
@@ -105,6 +108,21 @@ def test_what_cannot_be_trained_is_told_before_anything_is(
     for line, sentence in zip(told[1:], sentences, strict=True):
         assert sentence in line
     assert not study.out.exists()
+
+
+def test_before_the_first_run_each_file_is_read_once(study: SmallStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def counted(path: Path, class_names: tuple[str, ...]) -> InstanceDataset:
+        opened.append(path.name)
+        return open_dataset(path, class_names)
+
+    monkeypatch.setattr("training.study_check.open_dataset", counted)
+    base = TrainArguments((study.folder / "target",), study.out, study.folder / "held-out", study.folder / "source")
+    rows = of_recipes(("plus-head", "plus-full", "plus-full-paste")).resolved({"preset": "tiny", "steps": 2})
+    found = checked(Study(rows, {"yolact++": study.folder / "source.pt"}, base))
+    assert (found.same_as, found.certain) == ({}, frozenset())
+    assert sorted(opened) == ["held-out", "source", "target"]
 
 
 @pytest.mark.parametrize("flag", ["--steps", "--batch"])
