@@ -15,6 +15,7 @@ from training.recipes import RECIPES, STUDY, Recipe
 _OF_STEPS = (
     *("steps", "schedule", "batch", "learning_rate", "accumulate", "precision"),
     *("class_loss", "alpha", "gamma", "beta", "ema_decay", "jitter", "freeze_first", "batch_norm"),
+    "target_pictures",
 )
 """What says nothing of a recipe that trains nothing."""
 
@@ -40,6 +41,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     alpha: float | None = None
     gamma: float | None = None
     beta: float | None = None
+    target_pictures: int | None = None
     source_pictures: int | None = None
     freeze_first: int | None = None
     jitter: bool | None = None

@@ -35,6 +35,8 @@ class Table:
     published: Mapping[str, Mapping[str, float]]
     certain: tuple[str, ...]
     """Rows in which nothing is left to chance."""
+    target_pictures: Mapping[str, int | None]
+    """By row: what it learned from, where that is not the whole target."""
 
     def of_kind(self, kind: str) -> dict[str, list[float]]:
         """Figures of "box" or "mask" by row."""
@@ -53,7 +55,8 @@ def table(study: Study, results: Sequence[Result]) -> Table:
     for kind in KINDS:
         printed = {name: _printed(row, kind) for name, row in rows.items() if (row.recipe, kind) not in _MISPRINTS}
         published[kind] = {name: figure for name, figure in printed.items() if figure is not None}
-    return Table(figures, published, tuple(name for name in figures if name in study.certain))
+    certain = tuple(name for name in figures if name in study.certain)
+    return Table(figures, published, certain, {name: row.target_pictures for name, row in rows.items()})
 
 
 def _printed(row: Row, kind: str) -> float | None:
@@ -97,8 +100,10 @@ def _common(study: Study, found: Table) -> dict[str, Any]:
 
 def _in_words(field: str, value: Any) -> str:
     name = field.replace("_", " ")
-    if field in ("start", "source_pictures"):
-        return f"from {value}" if field == "start" else f"{value} source pictures"
+    if field == "start":
+        return f"from {value}"
+    if field in ("target_pictures", "source_pictures"):
+        return f"{value} {name}"
     if isinstance(value, bool):
         return name if value else f"no {name}"
     if isinstance(value, list | tuple):
@@ -156,7 +161,9 @@ def _sentences(kind: str, found: Table) -> Iterator[str]:
     if told:
         yield ""
         yield from _told(told, {_best(figures), *found.published[kind]})
-    yield from _against_published(every, found.published[kind])
+    # published rows learned from equally many: with fewer pictures any recipe may fall behind any other
+    alike = [each for each in every if found.target_pictures[each.better] == found.target_pictures[each.worse]]
+    yield from _against_published(alike, found.published[kind])
 
 
 def _best(figures: Mapping[str, Sequence[float]]) -> str:

@@ -80,6 +80,13 @@ def test_what_cannot_be_trained_is_told_before_anything_is(
         [rows."too many"]
         recipe = "plus-full-coco5000"
         source_pictures = 11
+        [rows."more than there are"]
+        recipe = "plus-head"
+        target_pictures = 11
+        [rows."one without a car"]
+        recipe = "plus-head"
+        classes = ["car"]
+        target_pictures = 1
         [rows."other classes"]
         recipe = "nano"
         start = "yolact++"
@@ -96,12 +103,16 @@ def test_what_cannot_be_trained_is_told_before_anything_is(
     assert [line.split(":")[0] for line in told[1:]] == [
         "- gamma of none",
         "- too many",
+        "- more than there are",
+        "- one without a car",
         "- other classes",
         "- not there",
     ]
     sentences = (
         "expected a focal loss",
         "but 10 of its 10 pictures do",
+        "target_pictures: expected 1 to the 10 that ",
+        "has no object of any of the classes car in its 1 pictures",
         "none of which stands for any of cat, cow",
         "has no object of any of the classes bus",
     )
