@@ -335,7 +335,7 @@ def _require_steps(arguments: TrainArguments) -> None:
         weights, data = arguments.start or "WEIGHTS", arguments.held_out or next(iter(arguments.target), "DATA")
         raise ConfigurationError(
             "recipe",
-            f"{arguments.recipe} trains nothing, it measures COCO's weights as they are: run "
+            f"{arguments.recipe} trains nothing, it measures weights as they are: run "
             f"`streetmask evaluate {weights} --data {data} --classes street`",
         )
 

@@ -59,6 +59,15 @@ def test_seeds_differ_and_without_steps_only_where_weights_lack_a_class(study: S
     assert " | any | " in (study.folder / "certain" / "study.md").read_text()
 
 
+def test_on_the_way_back_the_sources_weights_are_measured_as_they_stand(study: SmallStudy) -> None:
+    whole = study.folder / "whole.pt"
+    save_checkpoint(whole, seeded_network(STREET), step=7)
+    assert study("--plan", "back", "--start", f"source={whole}", f"tuned={study.folder / 'source.pt'}") == 0
+    counts = {name: sum(row == name for row, _ in study.results()) for name in PLANS["back"].rows}
+    assert counts == {"no training": 1, "straight on": 2, "by way of the target": 2}, "nothing random is measured"
+    assert "In every row that is trained: preset tiny, reinitialise classes, steps 2, batch 2." in study.report()
+
+
 def test_curves_have_five_points_unless_it_is_said_otherwise(tmp_path: Path) -> None:
     base = TrainArguments((tmp_path,), tmp_path, evaluate_every=7)
     recipes = of_recipes(("plus-full", "yolact-untrained")).resolved({})

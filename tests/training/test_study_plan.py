@@ -63,7 +63,8 @@ def test_a_row_may_say_no_to_what_is_said_of_all() -> None:
 
 def test_what_is_said_of_all_is_not_of_a_row_that_trains_nothing_unless_it_is_of_the_network() -> None:
     said = {"class_loss": "focal", "alpha": 0.5, "gamma": 1.0, "ema_decay": 0.9, "jitter": True, "freeze_first": 3,
-            "accumulate": 2, "batch_norm": "stored", "steps": 5, "target_pictures": 9, "size": "128x64"}  # fmt: skip
+            "accumulate": 2, "batch_norm": "stored", "steps": 5, "target_pictures": 9, "reinitialise_classes": True,
+            "size": "128x64"}  # fmt: skip
     assert Plan({"a": Row("yolact-untrained")}, all=said).resolved({}).rows["a"].changes == {"size": "128x64"}
 
 
@@ -75,9 +76,16 @@ def test_a_row_that_changes_how_it_is_trained_is_none_of_the_published() -> None
     for odd in (
         Row("plus-full", freeze_first=3),
         Row("plus-full", jitter=True),
-        *PLANS["back"].resolved({}).rows.values(),
+        *(row for row in PLANS["back"].resolved({}).rows.values() if row.of_recipe.steps),
     ):
         assert not odd.is_as_published
+
+
+def test_on_the_way_back_what_is_trained_begins_with_new_class_layers_and_what_is_measured_keeps_its_own() -> None:
+    rows = PLANS["back"].resolved({"steps": 9, "preset": "street-nano"}).rows
+    anew = {name: row.arguments(TrainArguments((), Path())).reinitialise_classes for name, row in rows.items()}
+    assert anew == {"no training": False, "straight on": True, "by way of the target": True}
+    assert {name: row.start for name, row in rows.items() if row.start != "source"} == {"by way of the target": "tuned"}
 
 
 def test_a_recipe_named_twice_is_refused() -> None:
