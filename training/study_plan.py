@@ -192,5 +192,27 @@ BACK = Plan(
 with a class layer of random weights, since that of the tuned knows the target's classes alone; "no training" is where
 the source's stand with the class layer that they have."""
 
-PLANS: dict[str, Plan] = {"published": of_recipes(tuple(STUDY)), "stand-in": STAND_IN, "focal": FOCAL, "back": BACK}
+PICTURES = Plan(
+    {
+        f"{way}, {count}": msgspec.structs.replace(row, target_pictures=count)
+        for way, row in {
+            "scratch": Row("nano-study", start="nothing"),
+            "head": Row("plus-head"),
+            "everything": Row("plus-full"),
+        }.items()
+        for count in (25, 100, 400)
+    },
+    all={"schedule": "nano-study"},
+)
+"""Learning curves over the labelled pictures of the target: how many do the source's weights save, and from how many on
+is it worth while to train more than the head? All take equally many steps, so that only what there is to see differs;
+the fewer pictures are a part of the more."""
+
+PLANS: dict[str, Plan] = {
+    "published": of_recipes(tuple(STUDY)),
+    "stand-in": STAND_IN,
+    "focal": FOCAL,
+    "back": BACK,
+    "pictures": PICTURES,
+}
 """By name: the reference study's tables, their like for the generated pair (docs/study.md), and further questions."""

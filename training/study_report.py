@@ -1,7 +1,7 @@
 """A study's results for people: the table beside the published figures, and a sentence for each difference that exceeds
 the noise."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,24 +78,28 @@ def markdown(study: Study, results: Sequence[Result]) -> str:
 def _rows(study: Study, found: Table) -> Iterator[str]:
     yield "| row | box AP | mask AP | published box | published mask | seeds | what it is |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | --- |"
-    common = _common(study, found)
+    common = common_changes(study, found)
     for name, figures in found.figures.items():
         row = study.plan.rows[name]
         own = " | ".join(_mean_and_spread(figures[kind], name in found.certain) for kind in KINDS)
         theirs = " | ".join(_in_print(row, kind) for kind in KINDS)
         seeds = "any" if name in found.certain else len(figures["box"])
-        changes = {field: value for field, value in row.changes.items() if field not in common}
-        what = ", ".join([row.of_recipe.summary, *(_in_words(*each) for each in changes.items())])
+        what = ", ".join([row.of_recipe.summary, *changes_in_words(row, common)])
         yield f"| {name} | {own} | {theirs} | {seeds} | {what} |"
 
 
-def _common(study: Study, found: Table) -> dict[str, Any]:
-    """What all rows change that are trained, if there are several."""
+def common_changes(study: Study, found: Table) -> dict[str, Any]:
+    """What all rows change that are trained, by field, if there are several."""
     rows = [study.plan.rows[name] for name in found.figures]
     trained = [row.changes for row in rows if row.of_recipe.steps]
     if len(trained) < 2:
         return {}
     return {field: value for field, value in trained[0].items() if all(each.get(field) == value for each in trained)}
+
+
+def changes_in_words(row: Row, without: Container[str]) -> list[str]:
+    """What a row changes of its recipe, but for the fields ``without``."""
+    return [_in_words(field, value) for field, value in row.changes.items() if field not in without]
 
 
 def _in_words(field: str, value: Any) -> str:
@@ -120,7 +124,7 @@ def _in_print(row: Row, kind: str) -> str:
 def _notes(study: Study, found: Table) -> Iterator[str]:
     if any(_printed(study.plan.rows[name], kind) for name in found.figures for kind in KINDS):
         yield _CAVEAT
-    if common := _common(study, found):
+    if common := common_changes(study, found):
         yield f"In every row that is trained: {', '.join(_in_words(*each) for each in common.items())}."
     if study.same_as:
         yield "\n".join(f"- {name} is the same training as {other}" for name, other in study.same_as.items())

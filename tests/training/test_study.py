@@ -10,7 +10,7 @@ import pytest
 from tests.model.tiny_network import seeded_network
 from tests.training.runs import log_of
 from tests.training.small_study import STREET, SmallStudy
-from training.checkpoint import save_checkpoint
+from training.checkpoint import read_checkpoint, save_checkpoint
 from training.command import TrainArguments
 from training.data.dataset import InstanceDataset
 from training.data.location import open_dataset
@@ -44,6 +44,8 @@ def test_the_stand_in_plan(study: SmallStudy, monkeypatch: pytest.MonkeyPatch) -
     assert ", 3 source pictures |" in lines["more pictures"]
     for name in ("bars.png", "curves.png"):
         assert cv2.imread(str(study.out / name)) is not None
+        assert f"]({name})\n" in study.report()
+    assert not (study.out / "pictures.png").exists()
 
 
 def test_seeds_differ_and_without_steps_only_where_weights_lack_a_class(study: SmallStudy) -> None:
@@ -128,6 +130,20 @@ def test_what_cannot_be_trained_is_told_before_anything_is(
     for line, sentence in zip(told[1:], sentences, strict=True):
         assert sentence in line
     assert not study.out.exists()
+
+
+def test_rows_of_different_numbers_of_pictures_are_drawn_over_them(
+    study: SmallStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study("--plan", "pictures") == 1
+    assert "- scratch, 25, head, 25, everything, 25: target_pictures: expected 1 to the 10" in capsys.readouterr().err
+    row = '[rows."head, {0}"]\nrecipe="plus-head"\ntarget_pictures={0}\n'
+    plan = study.plan("".join(map(row.format, (2, 5))) + '[rows.head]\nrecipe="plus-head"\n')
+    assert study("--plan", plan, "--seeds", "1", "--evaluate-every", "0") == 0
+    seen = {name: read_checkpoint(study.out / name / "seed-1" / "last.pt")["data"] for name, _ in study.results()}
+    assert {name: data[0].split()[0] for name, data in seen.items()} == {"head, 2": "2", "head, 5": "5", "head": "10"}
+    assert cv2.imread(str(study.out / "pictures.png")) is not None
+    assert study.report().endswith("a dot](pictures.png)\n")
 
 
 def test_before_the_first_run_each_file_is_read_once(study: SmallStudy, monkeypatch: pytest.MonkeyPatch) -> None:

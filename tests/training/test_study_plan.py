@@ -45,6 +45,15 @@ def test_rows_of_the_focal_plan_differ_in_their_loss_alone() -> None:
     assert stars == {(2.0, 1.0), (4.0, 0.0)}
 
 
+def test_rows_of_the_pictures_plan_are_three_ways_that_differ_in_how_much_they_see() -> None:
+    rows = PLANS["pictures"].resolved({}).rows
+    found = {(row.recipe, row.start, row.target_pictures) for row in rows.values()}
+    ways = (("nano-study", "nothing"), ("plus-head", ""), ("plus-full", ""))
+    assert found == {(*way, count) for way in ways for count in (25, 100, 400)}
+    assert {row.schedule for row in rows.values()} == {"nano-study"}
+    assert PLANS["pictures"].seeds == (1, 2)
+
+
 def test_every_row_takes_the_users_schedule_and_number_of_pictures() -> None:
     plan = PLANS["focal"].resolved(Trainings(schedule="nano-study", target_pictures=30).changes())
     assert {(row.schedule, row.target_pictures) for row in plan.rows.values()} == {("nano-study", 30)}
