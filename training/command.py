@@ -1,6 +1,6 @@
 """``streetmask train``: a recipe on the user's data, from nothing or from a checkpoint, resumable at any time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -147,25 +147,13 @@ class Training:
 
 def prepare(arguments: TrainArguments, ranks: Ranks = ALONE) -> Training:
     """Read the data and the weights; raises ``ConfigurationError`` and ``DataError`` for what cannot be trained."""
-    recipe = _recipe(arguments)
-    _require_data(arguments, recipe)
+    recipe = recipe_of(arguments)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    file = read_state(arguments.start) if arguments.start else None
-    start = _begun(arguments, recipe, file)
-    size_hw, names = start.network.config.size_hw, start.network.config.class_names
-    targets = [open_dataset(path, class_names=names) for path in arguments.target]
-    source = open_dataset(arguments.source, class_names=names) if arguments.source else None
-    held_out = open_dataset(arguments.held_out, class_names=names) if arguments.held_out else None
-    if (count := arguments.target_pictures) is not None:
-        targets = [_few(dataset, count) for dataset in targets]
-    for name, dataset in zip(map(str, arguments.target), targets, strict=True):
-        _require_objects(name, dataset)
-    if held_out is not None:
-        _require_objects(str(arguments.held_out), held_out)
+    made_of = ingredients(arguments, recipe)
     settings = RunSettings(
         folder=arguments.out,
-        data=tuple(_seen([*targets, *([source] if source is not None else [])], file)),
+        data=tuple(_seen(made_of)),
         device=arguments.device,
         workers=arguments.workers,
         seed=arguments.seed,
@@ -173,8 +161,47 @@ def prepare(arguments: TrainArguments, ranks: Ranks = ALONE) -> Training:
         compiled=arguments.compile,
         evaluate_every=arguments.evaluate_every,
     )
-    trainer = Trainer(start.network, recipe, settings, ranks)
-    return Training(trainer, AugmentedPictures(targets, source, recipe, size_hw, arguments.seed), held_out, start)
+    trainer = Trainer(made_of.start.network, recipe, settings, ranks)
+    return Training(trainer, made_of.pictures, made_of.held_out, made_of.start)
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What a training is made of, read and found fit for it; ``datasets`` are all that it learns from, the targets
+    first, and ``file`` the weights that ``start`` begins with, if any."""
+
+    file: WeightFile | None
+    start: Start
+    datasets: tuple[InstanceDataset, ...]
+    pictures: AugmentedPictures
+    held_out: InstanceDataset | None
+
+
+def ingredients(
+    arguments: TrainArguments,
+    recipe: Recipe,
+    read_weights: Callable[[Path], WeightFile] = read_state,
+    read_data: Callable[[Path, tuple[str, ...]], InstanceDataset] = open_dataset,
+) -> Ingredients:
+    """Read, by the given functions, whatever a training by this recipe needs, without writing anything.
+
+    Raises ``ConfigurationError`` and ``DataError`` for what cannot be trained.
+    """
+    _require_data(arguments, recipe)
+    file = read_weights(arguments.start) if arguments.start else None
+    start = _begun(arguments, recipe, file)
+    size_hw, names = start.network.config.size_hw, start.network.config.class_names
+    targets = [read_data(path, names) for path in arguments.target]
+    source = read_data(arguments.source, names) if arguments.source else None
+    held_out = read_data(arguments.held_out, names) if arguments.held_out else None
+    if (count := arguments.target_pictures) is not None:
+        targets = [_few(dataset, count) for dataset in targets]
+    for name, dataset in zip(map(str, arguments.target), targets, strict=True):
+        _require_objects(name, dataset)
+    if held_out is not None:
+        _require_objects(str(arguments.held_out), held_out)
+    pictures = AugmentedPictures(targets, source, recipe, size_hw, arguments.seed)
+    return Ingredients(file, start, (*targets, *([] if source is None else [source])), pictures, held_out)
 
 
 def _begun(arguments: TrainArguments, recipe: Recipe, file: WeightFile | None) -> Start:
@@ -227,10 +254,10 @@ def _told(name: str, recipe: Recipe, start: Start) -> Iterator[str]:
     yield from freezing_in_words(start.network, start.new, recipe.freeze_first)
 
 
-def _seen(datasets: list[InstanceDataset], file: WeightFile | None) -> Iterator[str]:
+def _seen(made_of: Ingredients) -> Iterator[str]:
     """The data sets in words, and what the weights that it starts from had seen."""
-    yield from (describe(dataset) for dataset in datasets)
-    if file is not None:
+    yield from map(describe, made_of.datasets)
+    if (file := made_of.file) is not None:
         yield f"before that: {training_history(file.progress) if file.config else unknown_data(file)}"
 
 
@@ -242,7 +269,9 @@ def summary(step: int, evaluation: Evaluation) -> str:
     )
 
 
-def _recipe(arguments: TrainArguments) -> Recipe:
+def recipe_of(arguments: TrainArguments) -> Recipe:
+    """The recipe that the arguments name, with the schedule and all figures that they change; raises
+    ``ConfigurationError`` for names and numbers that no training can have."""
     recipe = _named(arguments)
     names = ("batch", "steps", "learning_rate", "accumulate", "ema_decay", "precision", "batch_norm", "freeze_first")
     changes = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
@@ -306,7 +335,7 @@ def _require_steps(arguments: TrainArguments) -> None:
         weights, data = arguments.start or "WEIGHTS", arguments.held_out or next(iter(arguments.target), "DATA")
         raise ConfigurationError(
             "recipe",
-            f"{arguments.recipe} trains nothing, it measures COCO's weights as they are: run "
+            f"{arguments.recipe} trains nothing, it measures weights as they are: run "
             f"`streetmask evaluate {weights} --data {data} --classes street`",
         )
 

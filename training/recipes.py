@@ -245,9 +245,13 @@ STUDY: dict[str, Recipe] = {
 """The rows of the reference study's tables (YOLACT and YOLACT++ with ResNet-50 on Cityscapes): 18, as "everything,
 +1000" stands in two."""
 
+PLUS_UNTRAINED = replace(_PLUS, steps=0, summary="a YOLACT++'s weights as they are, classes mapped: an evaluation")
+"""Where weights stand before any training; no row of the reference study, which measured a YOLACT so."""
+
 RECIPES: dict[str, Recipe] = {
     "nano": NANO_FROM_NOTHING,
     "nano-onwards": NANO_ONWARDS,
     "nano-study": NANO_STUDY,
     **STUDY,
+    "plus-untrained": PLUS_UNTRAINED,
 }

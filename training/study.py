@@ -15,7 +15,7 @@ import msgspec
 from filelock import BaseFileLock, FileLock
 
 from scene.errors import DataError
-from training.command import TrainArguments, _recipe
+from training.command import TrainArguments, recipe_of
 from training.study_plan import Plan
 from training.study_starts import kind_of
 
@@ -102,7 +102,7 @@ class Study:
         row = self.plan.rows[name]
         start = self.starts.get(row.start or kind_of(row))
         found = replace(row.arguments(self.base), start=start, seed=seed, out=self.folder(run))
-        return replace(found, evaluate_every=max(1, _recipe(found).steps // self.points)) if self.points else found
+        return replace(found, evaluate_every=max(1, recipe_of(found).steps // self.points)) if self.points else found
 
     def unfinished(self) -> list[Run]:
         """The runs that have no result yet."""

@@ -9,10 +9,8 @@ import msgspec
 
 from model.weight_file import read_state
 from scene.errors import ConfigurationError, StreetMaskError, require
-from training.command import TrainArguments, _begun, _few, _recipe, _require_data, _require_objects
+from training.command import TrainArguments, ingredients, recipe_of
 from training.data.location import CocoLocation, locate, open_dataset
-from training.feed import AugmentedPictures
-from training.start import Start
 from training.study import Study
 from training.study_folder import row_record
 
@@ -24,7 +22,7 @@ def checked(study: Study) -> Study:
     and where what is measured on is what is trained on.
     """
     _require_apart(study.base)
-    reader = _Reader()
+    weights, data = cache(read_state), cache(open_dataset)  # each file is read once
     unfinished = {name for name, _ in study.unfinished()}
     hindered: dict[str, list[str]] = {}
     known: dict[bytes, str] = {}
@@ -37,7 +35,8 @@ def checked(study: Study) -> Study:
             if first != name:
                 same_as[name] = first
             elif untrained or name in unfinished:
-                new = reader.started(study.arguments((name, study.plan.seeds[0]))).new
+                arguments = study.arguments((name, study.plan.seeds[0]))
+                new = ingredients(arguments, recipe_of(arguments), weights, data).start.new
                 certain += [name] if untrained and not new else []
         except StreetMaskError as error:
             hindered.setdefault(str(error), []).append(name)
@@ -60,26 +59,3 @@ def _resolved(data: Path) -> tuple[Path, tuple[str, ...]]:
     if isinstance(place, CocoLocation):
         return place.annotation_file.resolve(), ()
     return place.root.resolve(), place.splits
-
-
-class _Reader:
-    """Prepares rows as ``streetmask train`` does, each file read once."""
-
-    def __init__(self) -> None:
-        self.weights, self.data = cache(read_state), cache(open_dataset)
-
-    def started(self, arguments: TrainArguments) -> Start:
-        """Its network; raises ``ConfigurationError`` and ``DataError`` for what cannot be trained."""
-        recipe = _recipe(arguments)
-        _require_data(arguments, recipe)
-        start = _begun(arguments, recipe, self.weights(arguments.start) if arguments.start else None)
-        config = start.network.config
-        measured = [arguments.held_out] if arguments.held_out else []
-        for path in (*arguments.target, *measured):
-            _require_objects(str(path), self.data(path, config.class_names))
-        targets = [self.data(path, config.class_names) for path in arguments.target]
-        if (count := arguments.target_pictures) is not None:
-            targets = [_few(dataset, count) for dataset in targets]
-        source = self.data(arguments.source, config.class_names) if arguments.source else None
-        AugmentedPictures(targets, source, recipe, config.size_hw, arguments.seed)
-        return start

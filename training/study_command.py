@@ -9,7 +9,7 @@ from scene.disk import whole_file
 from scene.errors import DataError, require
 from training.data.cityscapes_layout import is_cityscapes, splits_of
 from training.study import Study
-from training.study_charts import draw
+from training.study_charts import TITLES, draw
 from training.study_check import checked
 from training.study_flags import Trainings
 from training.study_folder import take_folder
@@ -38,7 +38,8 @@ class StudyArguments:
     """Weights to start from, each recipe with those of its kind (YOLACT, YOLACT++, an ImageNet backbone), or NAME=PATH
     for rows of a plan that say so."""
     plan: str | None = None
-    """Rows and seeds: published, stand-in, focal, back (with --start source=PATH tuned=PATH), or a TOML file."""
+    """Rows and seeds: published, stand-in, focal, back (with --start source=PATH tuned=PATH), pictures, or a TOML
+    file."""
     recipes: tuple[str, ...] = ()
     """A row for each of these recipes, instead of a plan."""
     out: Path = Path("runs/study")
@@ -67,10 +68,10 @@ def report(wanted: Study) -> None:
     """Write table and plots of the runs that are finished, and print the first."""
     with wanted.lock():
         results = wanted.results()
-        text = markdown(wanted, results)
+        text, plots = markdown(wanted, results), draw(wanted, results)
+        shown = "".join(f"\n![{TITLES[path.name]}]({path.name})\n" for path in plots)
         with whole_file(wanted.base.out / REPORT) as stream:
-            stream.write(text.encode())
-        plots = draw(wanted, results)
+            stream.write((text + shown).encode())
     print(text)
     for path in (wanted.base.out / REPORT, *plots):
         print(path)

@@ -26,6 +26,8 @@ class Trainings:
     """Steps of every row."""
     batch: int | None = None
     """Pictures a step of every row; rate and steps follow unless they are given."""
+    target_pictures: int | None = None
+    """Pictures of the target that every row learns from, drawn by lot, the same for every row and seed."""
     processes: int = 1
     """Runs that are trained at a time."""
     device: str = "auto"
@@ -44,7 +46,8 @@ class Trainings:
 
     def changes(self) -> dict[str, Any]:
         """What of every row is changed (``training.study_plan.Row``)."""
-        asked = {name: getattr(self, name) for name in ("preset", "schedule", "classes", "size", "steps", "batch")}
+        names = ("preset", "schedule", "classes", "size", "steps", "batch", "target_pictures")
+        asked = {name: getattr(self, name) for name in names}
         return {name: value for name, value in asked.items() if value not in (None, ())}
 
     def base(self, target: Path, held_out: Path, out: Path, source: Path | None = None) -> TrainArguments:

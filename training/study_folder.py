@@ -11,7 +11,7 @@ import msgspec
 from scene.artifact import file_sha256
 from scene.disk import whole_file
 from scene.errors import DataError
-from training.command import _recipe
+from training.command import recipe_of
 from training.data.location import labels_sha256
 from training.loop import difference
 from training.study import Study
@@ -62,7 +62,7 @@ def take_folder(study: Study) -> None:
 def row_record(study: Study, name: str, weights: Callable[[Path], str], data: Callable[[Path], str]) -> RowRecord:
     """Of a row, where ``weights`` and ``data`` say what a file or a data set holds."""
     arguments = study.arguments((name, study.plan.seeds[0]))
-    recipe = _recipe(arguments)
+    recipe = recipe_of(arguments)
     recipe = replace(recipe, preset=arguments.preset or recipe.preset)
     network = {
         "classes": arguments.classes,

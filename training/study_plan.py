@@ -15,8 +15,9 @@ from training.recipes import RECIPES, STUDY, Recipe
 _OF_STEPS = (
     *("steps", "schedule", "batch", "learning_rate", "accumulate", "precision"),
     *("class_loss", "alpha", "gamma", "beta", "ema_decay", "jitter", "freeze_first", "batch_norm"),
+    *("target_pictures", "reinitialise_classes"),
 )
-"""What says nothing of a recipe that trains nothing."""
+"""What says nothing of a recipe that trains nothing: it measures what weights know, and random class layers nothing."""
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -40,6 +41,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     alpha: float | None = None
     gamma: float | None = None
     beta: float | None = None
+    target_pictures: int | None = None
     source_pictures: int | None = None
     freeze_first: int | None = None
     jitter: bool | None = None
@@ -179,11 +181,38 @@ FOCAL = Plan(
 layers start anew in all of them, since OHEM could go on with those that it had taught and the others could not."""
 
 BACK = Plan(
-    {"straight on": Row("plus-full", start="source"), "by way of the target": Row("plus-full", start="tuned")},
+    {
+        "no training": Row("plus-untrained", start="source"),
+        "straight on": Row("plus-full", start="source"),
+        "by way of the target": Row("plus-full", start="tuned"),
+    },
     all={"reinitialise_classes": True},
 )
 """The source's weights, and those tuned on the target, trained on the source again: does the detour help? Both begin
-with a class layer of random weights, since that of the tuned knows the target's classes alone."""
+with a class layer of random weights, since that of the tuned knows the target's classes alone; "no training" is where
+the source's stand with the class layer that they have."""
 
-PLANS: dict[str, Plan] = {"published": of_recipes(tuple(STUDY)), "stand-in": STAND_IN, "focal": FOCAL, "back": BACK}
+PICTURES = Plan(
+    {
+        f"{way}, {count}": msgspec.structs.replace(row, target_pictures=count)
+        for way, row in {
+            "scratch": Row("nano-study", start="nothing"),
+            "head": Row("plus-head"),
+            "everything": Row("plus-full"),
+        }.items()
+        for count in (25, 100, 400)
+    },
+    all={"schedule": "nano-study"},
+)
+"""Learning curves over the labelled pictures of the target: how many do the source's weights save, and from how many on
+is it worth while to train more than the head? All take equally many steps, so that only what there is to see differs;
+the fewer pictures are a part of the more."""
+
+PLANS: dict[str, Plan] = {
+    "published": of_recipes(tuple(STUDY)),
+    "stand-in": STAND_IN,
+    "focal": FOCAL,
+    "back": BACK,
+    "pictures": PICTURES,
+}
 """By name: the reference study's tables, their like for the generated pair (docs/study.md), and further questions."""

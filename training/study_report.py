@@ -1,7 +1,7 @@
 """A study's results for people: the table beside the published figures, and a sentence for each difference that exceeds
 the noise."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ class Table:
     published: Mapping[str, Mapping[str, float]]
     certain: tuple[str, ...]
     """Rows in which nothing is left to chance."""
+    target_pictures: Mapping[str, int | None]
+    """By row: what it learned from, where that is not the whole target."""
 
     def of_kind(self, kind: str) -> dict[str, list[float]]:
         """Figures of "box" or "mask" by row."""
@@ -53,7 +55,8 @@ def table(study: Study, results: Sequence[Result]) -> Table:
     for kind in KINDS:
         printed = {name: _printed(row, kind) for name, row in rows.items() if (row.recipe, kind) not in _MISPRINTS}
         published[kind] = {name: figure for name, figure in printed.items() if figure is not None}
-    return Table(figures, published, tuple(name for name in figures if name in study.certain))
+    certain = tuple(name for name in figures if name in study.certain)
+    return Table(figures, published, certain, {name: row.target_pictures for name, row in rows.items()})
 
 
 def _printed(row: Row, kind: str) -> float | None:
@@ -75,19 +78,18 @@ def markdown(study: Study, results: Sequence[Result]) -> str:
 def _rows(study: Study, found: Table) -> Iterator[str]:
     yield "| row | box AP | mask AP | published box | published mask | seeds | what it is |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | --- |"
-    common = _common(study, found)
+    common = common_changes(study, found)
     for name, figures in found.figures.items():
         row = study.plan.rows[name]
         own = " | ".join(_mean_and_spread(figures[kind], name in found.certain) for kind in KINDS)
         theirs = " | ".join(_in_print(row, kind) for kind in KINDS)
         seeds = "any" if name in found.certain else len(figures["box"])
-        changes = {field: value for field, value in row.changes.items() if field not in common}
-        what = ", ".join([row.of_recipe.summary, *(_in_words(*each) for each in changes.items())])
+        what = ", ".join([row.of_recipe.summary, *changes_in_words(row, common)])
         yield f"| {name} | {own} | {theirs} | {seeds} | {what} |"
 
 
-def _common(study: Study, found: Table) -> dict[str, Any]:
-    """What all rows change that are trained, if there are several."""
+def common_changes(study: Study, found: Table) -> dict[str, Any]:
+    """What all rows change that are trained, by field, if there are several."""
     rows = [study.plan.rows[name] for name in found.figures]
     trained = [row.changes for row in rows if row.of_recipe.steps]
     if len(trained) < 2:
@@ -95,10 +97,17 @@ def _common(study: Study, found: Table) -> dict[str, Any]:
     return {field: value for field, value in trained[0].items() if all(each.get(field) == value for each in trained)}
 
 
+def changes_in_words(row: Row, without: Container[str]) -> list[str]:
+    """What a row changes of its recipe, but for the fields ``without``."""
+    return [_in_words(field, value) for field, value in row.changes.items() if field not in without]
+
+
 def _in_words(field: str, value: Any) -> str:
     name = field.replace("_", " ")
-    if field in ("start", "source_pictures"):
-        return f"from {value}" if field == "start" else f"{value} source pictures"
+    if field == "start":
+        return f"from {value}"
+    if field in ("target_pictures", "source_pictures"):
+        return f"{value} {name}"
     if isinstance(value, bool):
         return name if value else f"no {name}"
     if isinstance(value, list | tuple):
@@ -115,7 +124,7 @@ def _in_print(row: Row, kind: str) -> str:
 def _notes(study: Study, found: Table) -> Iterator[str]:
     if any(_printed(study.plan.rows[name], kind) for name in found.figures for kind in KINDS):
         yield _CAVEAT
-    if common := _common(study, found):
+    if common := common_changes(study, found):
         yield f"In every row that is trained: {', '.join(_in_words(*each) for each in common.items())}."
     if study.same_as:
         yield "\n".join(f"- {name} is the same training as {other}" for name, other in study.same_as.items())
@@ -156,7 +165,9 @@ def _sentences(kind: str, found: Table) -> Iterator[str]:
     if told:
         yield ""
         yield from _told(told, {_best(figures), *found.published[kind]})
-    yield from _against_published(every, found.published[kind])
+    # published rows learned from equally many: with fewer pictures any recipe may fall behind any other
+    alike = [each for each in every if found.target_pictures[each.better] == found.target_pictures[each.worse]]
+    yield from _against_published(alike, found.published[kind])
 
 
 def _best(figures: Mapping[str, Sequence[float]]) -> str:

@@ -229,6 +229,7 @@ def test_the_recipes_are_listed_a_line_each(capsys: pytest.CaptureFixture[str]) 
     _, *lines, last = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(RECIPES)
     assert lines[list(RECIPES).index("yolact-untrained")].split()[1:3] == ["0.76", "14.5"]
+    assert lines[list(RECIPES).index("plus-untrained")].split()[1] == "a", "there is no published figure"
     assert all(recipe.summary in line for line, recipe in zip(lines, RECIPES.values(), strict=True))
     assert "the reference study" in last
 

@@ -7,7 +7,7 @@ from tests.training.cityscapes_on_disk import frame_of, write_polygons
 from tests.training.coco_on_disk import annotation, disc, rle, write_coco
 from training.data.cityscapes import CityscapesDataset
 from training.data.coco import CocoDataset
-from training.data.location import labels_sha256, open_dataset
+from training.data.location import labels_sha256, open_dataset, picture_count
 
 SIZE = (40, 60)
 
@@ -48,6 +48,14 @@ def test_cityscapes_splits(tmp_path: Path) -> None:
         open_dataset(tmp_path)
     with pytest.raises(DataError, match="no pictures of the split 'test'"):
         open_dataset(Path(f"{tmp_path}:test"))
+
+
+def test_pictures_are_counted_without_knowing_their_classes(tmp_path: Path) -> None:
+    write_coco(tmp_path / "coco", SIZE, 3, [annotation(1, rle(disc(SIZE, (20, 20), 9)))])
+    assert picture_count(tmp_path / "coco") == len(open_dataset(tmp_path / "coco")) == 3
+    for split, city in (("train", "aachen"), ("train", "bochum"), ("val", "aachen")):
+        write_polygons(frame_of(tmp_path / "city", split=split, city=city), [])
+    assert [picture_count(Path(f"{tmp_path}/{name}")) for name in ("city", "city:train", "city:val")] == [3, 2, 1]
 
 
 def test_an_empty_layout_is_no_data_set(tmp_path: Path) -> None:

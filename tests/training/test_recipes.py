@@ -107,6 +107,14 @@ def mixed_in(row: str) -> SourceRule | None:
     return SourceRule(count=5000) if "+5000" in row else None
 
 
+def test_a_yolact_plus_without_training_is_the_studys_row_of_yolact_but_for_the_network() -> None:
+    ours, theirs = RECIPES["plus-untrained"], STUDY["yolact-untrained"]
+    assert "plus-untrained" not in STUDY
+    assert ours.study_ap is None
+    assert ours.preset == STUDY["plus-full"].preset
+    assert replace(ours, preset=theirs.preset, summary=theirs.summary, study_ap=theirs.study_ap) == theirs
+
+
 @pytest.mark.parametrize("name", STUDY)
 def test_the_studys_schedule(name: str) -> None:
     """8 pictures a step, 60 epochs of 3000; SGD, 0.9, 5e-4; 500 steps from 1e-4 to 1e-3, tenths at four shares."""

@@ -10,9 +10,12 @@ import pytest
 from tests.model.tiny_network import seeded_network
 from tests.training.runs import log_of
 from tests.training.small_study import STREET, SmallStudy
-from training.checkpoint import save_checkpoint
+from training.checkpoint import read_checkpoint, save_checkpoint
 from training.command import TrainArguments
+from training.data.dataset import InstanceDataset
+from training.data.location import open_dataset
 from training.study import Study
+from training.study_check import checked
 from training.study_command import CURVE_POINTS
 from training.study_plan import PLANS, STAND_IN, Plan, of_recipes
 
@@ -41,6 +44,8 @@ def test_the_stand_in_plan(study: SmallStudy, monkeypatch: pytest.MonkeyPatch) -
     assert ", 3 source pictures |" in lines["more pictures"]
     for name in ("bars.png", "curves.png"):
         assert cv2.imread(str(study.out / name)) is not None
+        assert f"]({name})\n" in study.report()
+    assert not (study.out / "pictures.png").exists()
 
 
 def test_seeds_differ_and_without_steps_only_where_weights_lack_a_class(study: SmallStudy) -> None:
@@ -54,6 +59,15 @@ def test_seeds_differ_and_without_steps_only_where_weights_lack_a_class(study: S
     assert study(*words, "--start", study.folder / "whole.pt", "--out", study.folder / "certain") == 0
     assert [path.name for path in (study.folder / "certain" / "yolact-untrained").iterdir()] == ["seed-1"]
     assert " | any | " in (study.folder / "certain" / "study.md").read_text()
+
+
+def test_on_the_way_back_the_sources_weights_are_measured_as_they_stand(study: SmallStudy) -> None:
+    whole = study.folder / "whole.pt"
+    save_checkpoint(whole, seeded_network(STREET), step=7)
+    assert study("--plan", "back", "--start", f"source={whole}", f"tuned={study.folder / 'source.pt'}") == 0
+    counts = {name: sum(row == name for row, _ in study.results()) for name in PLANS["back"].rows}
+    assert counts == {"no training": 1, "straight on": 2, "by way of the target": 2}, "nothing random is measured"
+    assert "In every row that is trained: preset tiny, reinitialise classes, steps 2, batch 2." in study.report()
 
 
 def test_curves_have_five_points_unless_it_is_said_otherwise(tmp_path: Path) -> None:
@@ -77,6 +91,13 @@ def test_what_cannot_be_trained_is_told_before_anything_is(
         [rows."too many"]
         recipe = "plus-full-coco5000"
         source_pictures = 11
+        [rows."more than there are"]
+        recipe = "plus-head"
+        target_pictures = 11
+        [rows."one without a car"]
+        recipe = "plus-head"
+        classes = ["car"]
+        target_pictures = 1
         [rows."other classes"]
         recipe = "nano"
         start = "yolact++"
@@ -93,18 +114,51 @@ def test_what_cannot_be_trained_is_told_before_anything_is(
     assert [line.split(":")[0] for line in told[1:]] == [
         "- gamma of none",
         "- too many",
+        "- more than there are",
+        "- one without a car",
         "- other classes",
         "- not there",
     ]
     sentences = (
         "expected a focal loss",
         "but 10 of its 10 pictures do",
+        "target_pictures: expected 1 to the 10 that ",
+        "has no object of any of the classes car in its 1 pictures",
         "none of which stands for any of cat, cow",
         "has no object of any of the classes bus",
     )
     for line, sentence in zip(told[1:], sentences, strict=True):
         assert sentence in line
     assert not study.out.exists()
+
+
+def test_rows_of_different_numbers_of_pictures_are_drawn_over_them(
+    study: SmallStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study("--plan", "pictures") == 1
+    assert "- scratch, 25, head, 25, everything, 25: target_pictures: expected 1 to the 10" in capsys.readouterr().err
+    row = '[rows."head, {0}"]\nrecipe="plus-head"\ntarget_pictures={0}\n'
+    plan = study.plan("".join(map(row.format, (2, 5))) + '[rows.head]\nrecipe="plus-head"\n')
+    assert study("--plan", plan, "--seeds", "1", "--evaluate-every", "0") == 0
+    seen = {name: read_checkpoint(study.out / name / "seed-1" / "last.pt")["data"] for name, _ in study.results()}
+    assert {name: data[0].split()[0] for name, data in seen.items()} == {"head, 2": "2", "head, 5": "5", "head": "10"}
+    assert cv2.imread(str(study.out / "pictures.png")) is not None
+    assert study.report().endswith("a dot](pictures.png)\n")
+
+
+def test_before_the_first_run_each_file_is_read_once(study: SmallStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def counted(path: Path, class_names: tuple[str, ...]) -> InstanceDataset:
+        opened.append(path.name)
+        return open_dataset(path, class_names)
+
+    monkeypatch.setattr("training.study_check.open_dataset", counted)
+    base = TrainArguments((study.folder / "target",), study.out, study.folder / "held-out", study.folder / "source")
+    rows = of_recipes(("plus-head", "plus-full", "plus-full-paste")).resolved({"preset": "tiny", "steps": 2})
+    found = checked(Study(rows, {"yolact++": study.folder / "source.pt"}, base))
+    assert (found.same_as, found.certain) == ({}, frozenset())
+    assert sorted(opened) == ["held-out", "source", "target"]
 
 
 @pytest.mark.parametrize("flag", ["--steps", "--batch"])

@@ -40,6 +40,19 @@ def test_a_folder_of_another_plan_is_refused_and_one_that_has_grown_is_not(
     assert "; and 1 more)" in said
 
 
+def test_a_row_of_other_pictures_is_another_training(study: SmallStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    few = '[rows.few]\nrecipe="plus-head"\ntarget_pictures={}\n[rows.all]\nrecipe="plus-head"\n'
+    words = ("--seeds", "1", "--plan", study.plan(few.format(4)))
+    assert study(*words) == 0
+    assert {name for name, _ in study.results()} == {"few", "all"}, "none is merged with the other"
+    assert study(*words) == 0
+    study.plan(few.format(5))
+    said = refused(study, capsys, *words)
+    assert "(row few had another network (target_pictures 4 there, 5 here))" in said
+    assert study(*words, "--target-pictures", "5", "--out", study.folder / "five") == 0
+    assert "- all is the same training as few\n" in (study.folder / "five" / "study.md").read_text()
+
+
 def test_missing_weights_and_pictures_may_be_added_later(study: SmallStudy, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--recipes", "plus-head", "plus-imagenet", "plus-full-paste", "--seeds", "1")
     assert study(*words) == 0
@@ -110,4 +123,4 @@ def test_what_is_of_all_runs_is_written_by_one_process_at_a_time(
     for module in ("study_folder", "study_command", "charts"):
         monkeypatch.setattr(f"training.{module}.whole_file", held)
     assert study(*ONE) == 0
-    assert written[:3] == ["plan.json", "study.md", "bars.png"]
+    assert written == ["plan.json", "bars.png", "curves.png", "study.md"]

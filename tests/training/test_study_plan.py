@@ -45,9 +45,19 @@ def test_rows_of_the_focal_plan_differ_in_their_loss_alone() -> None:
     assert stars == {(2.0, 1.0), (4.0, 0.0)}
 
 
-def test_every_row_takes_the_users_schedule() -> None:
-    plan = PLANS["focal"].resolved(Trainings(schedule="nano-study").changes())
-    assert {row.schedule for row in plan.rows.values()} == {"nano-study"}
+def test_rows_of_the_pictures_plan_are_three_ways_that_differ_in_how_much_they_see() -> None:
+    rows = PLANS["pictures"].resolved({}).rows
+    found = {(row.recipe, row.start, row.target_pictures) for row in rows.values()}
+    ways = (("nano-study", "nothing"), ("plus-head", ""), ("plus-full", ""))
+    assert found == {(*way, count) for way in ways for count in (25, 100, 400)}
+    assert {row.schedule for row in rows.values()} == {"nano-study"}
+    assert PLANS["pictures"].seeds == (1, 2)
+
+
+def test_every_row_takes_the_users_schedule_and_number_of_pictures() -> None:
+    plan = PLANS["focal"].resolved(Trainings(schedule="nano-study", target_pictures=30).changes())
+    assert {(row.schedule, row.target_pictures) for row in plan.rows.values()} == {("nano-study", 30)}
+    assert {row.arguments(TrainArguments((), Path())).target_pictures for row in plan.rows.values()} == {30}
 
 
 def test_a_row_may_say_no_to_what_is_said_of_all() -> None:
@@ -62,7 +72,8 @@ def test_a_row_may_say_no_to_what_is_said_of_all() -> None:
 
 def test_what_is_said_of_all_is_not_of_a_row_that_trains_nothing_unless_it_is_of_the_network() -> None:
     said = {"class_loss": "focal", "alpha": 0.5, "gamma": 1.0, "ema_decay": 0.9, "jitter": True, "freeze_first": 3,
-            "accumulate": 2, "batch_norm": "stored", "steps": 5, "size": "128x64"}  # fmt: skip
+            "accumulate": 2, "batch_norm": "stored", "steps": 5, "target_pictures": 9, "reinitialise_classes": True,
+            "size": "128x64"}  # fmt: skip
     assert Plan({"a": Row("yolact-untrained")}, all=said).resolved({}).rows["a"].changes == {"size": "128x64"}
 
 
@@ -70,12 +81,20 @@ def test_a_row_that_changes_how_it_is_trained_is_none_of_the_published() -> None
     as_published = [name for name, row in PLANS["focal"].resolved({"steps": 9}).rows.items() if row.is_as_published]
     assert as_published == [], "class layers start anew"
     assert Row("plus-full-coco1000", source_pictures=3, preset="street-nano", precision="float32").is_as_published
+    assert Row("plus-full", target_pictures=100).is_as_published, "data may be others"
     for odd in (
         Row("plus-full", freeze_first=3),
         Row("plus-full", jitter=True),
-        *PLANS["back"].resolved({}).rows.values(),
+        *(row for row in PLANS["back"].resolved({}).rows.values() if row.of_recipe.steps),
     ):
         assert not odd.is_as_published
+
+
+def test_on_the_way_back_what_is_trained_begins_with_new_class_layers_and_what_is_measured_keeps_its_own() -> None:
+    rows = PLANS["back"].resolved({"steps": 9, "preset": "street-nano"}).rows
+    anew = {name: row.arguments(TrainArguments((), Path())).reinitialise_classes for name, row in rows.items()}
+    assert anew == {"no training": False, "straight on": True, "by way of the target": True}
+    assert {name: row.start for name, row in rows.items() if row.start != "source"} == {"by way of the target": "tuned"}
 
 
 def test_a_recipe_named_twice_is_refused() -> None:

@@ -37,6 +37,24 @@ def test_a_figure_that_cannot_be_right_is_marked_and_compared_with_none() -> Non
     assert "Of 3 pairs with published figures 0 stand" in mask
 
 
+def test_rows_of_different_numbers_of_pictures_are_not_held_against_the_published_order() -> None:
+    rows = {
+        "head": Row("plus-head"),
+        "all": Row("plus-full"),
+        "head of few": Row("plus-head", target_pictures=25),
+        "all of few": Row("plus-full", target_pictures=25),
+    }
+    figures = {"head": [50.0, 50.1], "all": [30.0, 30.1], "head of few": [10.0, 10.1], "all of few": [20.0, 20.1]}
+    study, results = study_of(rows), results_of(figures)
+    assert table(study, results).published["mask"].keys() == rows.keys()
+    box, mask = markdown(study, results).split("## By mask AP")
+    assert "6 of 6 differences exceed the noise" in mask
+    assert "Of 2 pairs with published figures 1 stand in the published order, 1 against it, 0 within" in mask
+    assert "- Against it: all of few over head of few, where 17.59 and 21.04 are published." in mask
+    assert "- Against it: head over all, where 23.61 and 28.22 are published." in box
+    assert "everything, 25 target pictures |" in box
+
+
 def test_what_a_row_changes_stands_beside_it_and_what_all_change_below() -> None:
     rows = {
         "a": Row("plus-full-focal", gamma=1.0, steps=300, preset="street-nano"),

@@ -10,6 +10,7 @@ from scene.errors import DataError
 from training.data.cityscapes import CityscapesDataset
 from training.data.cityscapes_layout import frames_of, is_cityscapes, splits_of
 from training.data.coco import CocoDataset
+from training.data.coco_file import read_coco
 from training.data.dataset import InstanceDataset
 
 INSTANCES = "instances.json"
@@ -78,6 +79,15 @@ def labels_sha256(data: Path) -> str:
     frames = [frame for split in place.splits for frame in frames_of(place.root, split)]
     lines = [f"{frame.split} {path.name} {file_sha256(path)}" for frame in frames for path in frame.truths[:1]]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def picture_count(data: Path) -> int:
+    """How many pictures a data set has, of whatever classes. Raises what ``locate`` raises, and ``DataError`` where its
+    file or folder is none."""
+    place = locate(data)
+    if isinstance(place, CocoLocation):
+        return len(read_coco(place.annotation_file).images)
+    return sum(len(frames_of(place.root, split)) for split in place.splits)
 
 
 def _root_and_split(data: Path) -> tuple[Path, str, str]:
