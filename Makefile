@@ -98,8 +98,8 @@ bench-gpu: $(VENV)/installed  ## the published networks on an NVIDIA GPU, in bat
 	done; done
 	$(MAKE) BENCHMARKS.md
 
-bench-triton: $(VENV)/installed  ## the server against Triton Inference Server: nine minutes, and two to install that
-	$(BENCH) triton $(BENCH_MODEL) --environment $(TRITON_VENV) --out runs/bench/triton.json
+bench-triton: $(VENV)/installed  ## the server against Triton Inference Server: seven minutes, and two to install that
+	$(BENCH) triton $(BENCH_MODEL) --environment $(TRITON_VENV) --clients 2 4 --seconds 4 --out runs/bench/triton.json
 	$(MAKE) BENCHMARKS.md
 
 BENCHMARKS.md:  # of whatever was measured here until now

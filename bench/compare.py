@@ -10,7 +10,7 @@ import tyro
 
 from bench.report import Document, read_document
 from bench.samples import CONFIDENCE, LEAST, Ratio, ratio, ratio_of_ratios, scaled_ratio
-from bench.triton_table import is_ours
+from bench.triton_table import is_on_onnx_runtime, is_ours
 from scene.errors import ConfigurationError, DataError
 
 _CLOCK_ONLY = "by the clock alone"
@@ -166,7 +166,8 @@ def _serve_changes(a: Document, b: Document, confidence: float) -> Iterator[Chan
 
 
 def _triton_changes(a: Document, b: Document, confidence: float) -> Iterator[Change]:
-    """Throughput against Triton's, which nothing of ours changes."""
+    """Throughput against Triton's, which nothing of ours changes where it runs the same engine; against another engine
+    it is told and not judged."""
     for clients in _shared(a["saturation"], b["saturation"]):
         reports = [run["saturation"][clients] for run in (b, a)]
         names = _shared(reports[0]["fps"], reports[1]["fps"])
@@ -176,7 +177,9 @@ def _triton_changes(a: Document, b: Document, confidence: float) -> Iterator[Cha
         for ours, theirs in product(filter(is_ours, names), filterfalse(is_ours, names)):
             pairs = [(samples[ours], samples[theirs]) for samples in windows]
             found = ratio_of_ratios(pairs[0], pairs[1], confidence)
-            yield Change(f"{ours} with {clients} client(s)", f"against {theirs}", found, better_low=False)
+            judged = not is_on_onnx_runtime(theirs)
+            how = f"against {theirs}"
+            yield Change(f"{ours} with {clients} client(s)", how, found, better_low=False, judged=judged)
 
 
 def _same_load(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:

@@ -179,13 +179,14 @@ def _swaps(bench: FaultBench) -> dict[str, Any]:
 
 def _holds(bench: FaultBench) -> dict[str, Any]:
     found = measure_holds(bench.model, scenarios(bench.frames[0].decode()), seconds=max(1.0, 5 * bench.share))
-    own = max(float(each["own_ms"]["max"]) for each in found.values())
+    own = max(found, key=lambda name: float(found[name]["own_ms"]["max"]))
     worst = max(found, key=lambda name: float(found[name]["cpu_ms"]["max"]))
     over, own_over, total = (
         sum(each[name] for each in found.values()) for name in ("over_limit", "own_over_limit", "callbacks")
     )
     came = f"our own work held the loop for more than {LIMIT_MS:g} ms of CPU time in {own_over} of {total} callbacks, "
-    came += f"{own:.1f} ms at most; with gRPC's copying of messages {over} did, the longest "
+    came += f"{found[own]['own_ms']['max']:.1f} ms at most, with {own} ({found[own]['own_worst']}); "
+    came += f"with gRPC's copying of messages {over} did, the longest "
     came += f"{found[worst]['cpu_ms']['max']:.1f} ms, with {worst}"
     return {"did": f"the event loop under {len(found)} loads, 100 instances and raw 4K frames too", "came": came} | {
         "loads": found

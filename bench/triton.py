@@ -1,15 +1,15 @@
 """``bench triton``: StreetMask's server against Triton Inference Server, on one machine and with the same work.
 
-Triton's Python backend runs the same file with the same code around it: on ONNX Runtime, which is what one has who runs
-an ONNX file in Triton, and on the engine that StreetMask chose for it, so that nothing but the server differs. Frames a
-second of clients that keep it busy are compared, window by window in turns, and what streams get of it under more load
-than it can take. It is installed into an environment of its own; where that cannot be, nothing is compared.
+Triton's Python backend runs the same file with the same code around it: on the engine that StreetMask runs it on, so
+that nothing but the server differs, and on ONNX Runtime, which is what an ONNX file is run on where nobody chose.
+Frames a second of clients that keep it busy are compared, window by window in turns, and what streams get of it under
+more load than it can take. It is installed into an environment of its own; where that cannot be, nothing is compared.
 """
 
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -31,7 +31,8 @@ from bench.triton_subjects import StreetMask, Subject, TritonModel, agreement, c
 from bench.triton_table import ON_ONNX_RUNTIME, OURS, is_on_onnx_runtime, is_ours
 from scene.artifact import Precision, read_artifact
 from scene.errors import StreetMaskError, require
-from serve.engines import EngineName, ways
+from serve.answer import Answer
+from serve.engines import ON_CPU, EngineName, ways
 from serve.frame import EncodedFrame
 from serve.settings import usable_cpus
 from streetmask.command_line import INTERRUPTED
@@ -89,14 +90,19 @@ class TritonArguments:
         require("jpeg_quality", 1 <= self.jpeg_quality <= 100, "1 to 100", self.jpeg_quality)
 
 
-def setups(cpus: int, work: Work) -> dict[Setup, Work]:
+def on_onnx_runtime(work: Work) -> Work | None:
+    """The same file on ONNX Runtime, where that is another engine of the same processor."""
+    if work.engine == "onnxruntime" or work.engine not in ON_CPU:
+        return None
+    return Work(work.folder, "onnxruntime", "int8" if work.precision == "int8" else "float32")
+
+
+def setups(cpus: int, work: Work, other: Work | None = None) -> dict[Setup, Work]:
     """Ways to run the model in Triton on a machine of so many CPUs: one instance of all threads, or two that share
     them; with each a queue that holds whatever comes, or one that rejects what would be answered late; and all of these
-    on ONNX Runtime too, where ``work`` names another engine."""
+    with the ``other`` work too, on ONNX Runtime."""
     policies = {"queue": None, "bounded": QueuePolicy(0, 1), "expiring": QueuePolicy(40_000, 2)}
-    works = {"": work}
-    if work.engine != "onnxruntime":
-        works[ON_ONNX_RUNTIME] = Work(work.folder, "onnxruntime", "int8" if work.precision == "int8" else "float32")
+    works = {"": work} | ({ON_ONNX_RUNTIME: other} if other is not None else {})
     return {
         Setup(f"{prefix}{name}-{instances}x{threads}", instances, threads, policy): runs
         for prefix, runs in works.items()
@@ -218,26 +224,33 @@ def saturation_line(clients: int, report: dict[str, Any]) -> str:
 def _compared(arguments: TritonArguments, environment: Path, work: Work) -> Iterator[tuple[Comparison, dict[str, Any]]]:
     """The servers and the client of Triton's, once they answer alike; and what is true of the whole run."""
     pictures = load_frames(arguments.frames, arguments.frame_count, arguments.size)
-    shapes = setups(usable_cpus(), work)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-triton-")))
         stored = store_frames(pictures, folder, arguments.jpeg_quality)
+        frames = [frame for frame in stored_frames(stored) if isinstance(frame, EncodedFrame)]
+        other = on_onnx_runtime(work)
+        expected = None if other is None else _expected(other, frames)
+        shapes = setups(usable_cpus(), work, None if expected is None else other)
         write_repository(folder / "models", shapes)
         running = stack.enter_context(triton_process(environment, folder / "models"))
         asked = stack.enter_context(caller(environment, running.address, stored))
-        frames = [frame for frame in stored_frames(stored) if isinstance(frame, EncodedFrame)]
         started = [_ours(stack, arguments, work, lanes, frames) for lanes in dict.fromkeys(arguments.lanes)]
         models = {setup: TritonModel(setup.name, asked) for setup in shapes}
         facts: dict[str, Any] = {
             "triton": asked.facts,
-            "agreement": _agreements([server for server, _ in started], models.values()),
+            "agreement": agreements(
+                {server.name: server.answers() for server, _ in started}
+                | {model.name: model.answers() for model in models.values()},
+                expected,
+            ),
             "idle_cpu_share": {"triton": cpu_share(running.pid)}
             | {server.name: cpu_share(pid) for server, pid in started},
             "configurations": {setup.name: config_text(setup, runs) for setup, runs in shapes.items()},
-            "settings": {"frame_size": [pictures.shape[2], pictures.shape[1]], "runs_on": work.name},
+            "settings": {"frame_size": [pictures.shape[2], pictures.shape[1]], "runs_on": work.name}
+            | ({} if other is None or expected is None else {"ort_runs_on": other.name}),
         }
         queues: list[Subject] = [model for setup, model in models.items() if setup.policy is None]
-        yield Comparison(arguments, [*(server for server, _ in started), *queues], _rejecting(models)), facts
+        yield Comparison(arguments, [*(server for server, _ in started), *queues], rejecting(models)), facts
 
 
 def _ours(
@@ -251,7 +264,21 @@ def _ours(
     return stack.enter_context(closing(StreetMask(name, running.address, frames, clients))), running.pid
 
 
-def _rejecting(models: dict[Setup, TritonModel]) -> dict[str, list[Subject]]:
+def _expected(work: Work, frames: list[EncodedFrame]) -> list[Answer] | None:
+    """What our own server answers on that engine, lest a Triton that does no work be timed for it; None where the file
+    does not run on it as it should."""
+    try:
+        with (
+            server_process(work.folder, ["--engine", work.engine, "--precision", work.precision]) as running,
+            closing(StreetMask("", running.address, frames, 1)) as server,
+        ):
+            return server.answers()
+    except StreetMaskError as error:
+        print(f"Triton is not compared on ONNX Runtime: {error}", file=sys.stderr)
+        return None
+
+
+def rejecting(models: Mapping[Setup, Subject]) -> dict[str, list[Subject]]:
     """By a queue's name, the models that reject and run the same in as many instances."""
     return {
         queue.name: [
@@ -269,13 +296,12 @@ def _capacity(setup: Setup) -> tuple[bool, int]:
     return is_on_onnx_runtime(setup.name), setup.instances
 
 
-def _agreements(ours: list[StreetMask], models: Iterable[TritonModel]) -> dict[str, dict[str, float]]:
-    """Of every other server with the first of ours; alike they must be where they run the same engine."""
-    expected, *others = [server.answers() for server in ours]
-    names = [server.name for server in ours[1:]]
-    found = dict(zip(names, others, strict=True)) | {model.name: model.answers() for model in models}
-    agreements = {name: agreement(expected, answers) for name, answers in found.items()}
-    for name, each in agreements.items():
-        if not is_on_onnx_runtime(name):
-            require_alike(each)
-    return {name: asdict(each) for name, each in agreements.items()}
+def agreements(answers: Mapping[str, list[Answer]], expected: list[Answer] | None) -> dict[str, dict[str, float]]:
+    """Of every other subject with the first, one of ours. Those that run the same engine must answer alike; those on
+    ONNX Runtime as ours is ``expected`` to on it. Raises ``DataError`` where they do not."""
+    ours, *others = answers
+    for name in others:
+        reference = expected if is_on_onnx_runtime(name) else answers[ours]
+        if reference is not None:
+            require_alike(agreement(reference, answers[name]))
+    return {name: asdict(agreement(answers[ours], answers[name])) for name in others}

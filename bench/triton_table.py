@@ -11,12 +11,13 @@ OURS = "streetmask-"
 ON_ONNX_RUNTIME = "ort-"
 """How those of Triton's begin that run the file on ONNX Runtime where our servers run it on another engine."""
 
-NOTE = """Triton Inference Server runs the same model file in its Python backend: as *ort* on ONNX Runtime, as whoever
-runs an ONNX file in Triton does, and else on the engine that StreetMask runs it on, so that the servers alone differ.
-Around the engine all of them run this clone's code for decoding and masks. Both servers are asked by gRPC on this
-machine, one while the other idles. *1x2* is one instance, or lane, of two threads. Triton's *queue* holds whatever
-comes, *bounded* and *expiring* reject by its dynamic batcher's queue policy. Under overload a frame's age counts from
-when it was due."""
+NOTE = """Triton Inference Server runs the same model file in its Python backend, around which runs this clone's code
+for decoding and masks: on the engine that StreetMask runs it on, so that the servers alone differ, and as *ort* on
+ONNX Runtime, where ratios are of engine and server together. (Triton's own ONNX Runtime backend, which neither decodes
+nor draws masks, is not part of the build that can be had, and was not measured.) Both servers are asked by gRPC on
+this machine, one while the other idles. *1x2* is one instance, or lane, of two threads. Triton's *queue* holds
+whatever comes, *bounded* and *expiring* reject by its dynamic batcher's queue policy. Under overload a frame's age
+counts from when it was due."""
 
 _LEAST_SHARE = 0.5
 _LOST = ("failed", "unanswered", "unsent")
@@ -100,7 +101,8 @@ def _facts(run: Document) -> str:
         f"Under the same load {side} answered most as {_words(best['most'])}, youngest as {_words(best['youngest'])}"
         for side, best in best_of_each(run["loads"]).items()
     ]
-    for other, where in ((False, "on the same engine"), (True, "of Triton on ONNX Runtime")):
+    sides = {False: "on the same engine", True: "on ONNX Runtime, which computes the file in its own way"}
+    for other, where in sides.items():
         alike = [each for name, each in run["agreement"].items() if is_on_onnx_runtime(name) is other]
         if alike:
             matched, overlap = (min(each[key] for each in alike) for key in ("matched", "mask_iou"))

@@ -22,11 +22,13 @@ class LearningCurve:
 def learning_curves(study: Study, results: Sequence[Result]) -> list[LearningCurve]:
     """The curves of what is finished, in the plan's order, or none as long as no way has two numbers of pictures.
 
-    A row that says no number has the whole target. Raises ``DataError`` where that is not to be read.
+    A row that says no number has the whole target; one that is the same training as another has the other's figures.
+    Raises ``DataError`` where the target is not to be read.
     """
     figures = table(study, results).of_kind("mask")
     if not any(study.plan.rows[name].target_pictures for name in figures):
         return []
+    figures |= {name: figures[other] for name, other in study.same_as.items() if other in figures}
     ways: dict[Row, list[str]] = {}
     for name, row in study.plan.rows.items():
         if row.of_recipe.steps:
@@ -35,7 +37,8 @@ def learning_curves(study: Study, results: Sequence[Result]) -> list[LearningCur
     curves = []
     for title, names in zip(_named(study, results, ways), ways.values(), strict=True):
         points: dict[int, list[float]] = {}
-        for name in sorted(numbers.keys() & names, key=numbers.__getitem__):
+        own = [name for name in names if name in numbers and study.same_as.get(name) not in names]
+        for name in sorted(own, key=numbers.__getitem__):
             points.setdefault(numbers[name], []).extend(figures[name])
         curves += [LearningCurve(title, points)] if points else []
     return curves if any(len(curve.points) > 1 for curve in curves) else []

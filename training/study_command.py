@@ -68,13 +68,18 @@ def report(wanted: Study) -> None:
     """Write table and plots of the runs that are finished, and print the first."""
     with wanted.lock():
         results = wanted.results()
-        text, plots = markdown(wanted, results), draw(wanted, results)
-        shown = "".join(f"\n![{TITLES[path.name]}]({path.name})\n" for path in plots)
-        with whole_file(wanted.base.out / REPORT) as stream:
-            stream.write((text + shown).encode())
+        text = markdown(wanted, results)
+        _write(wanted, text)  # by itself: a plot that cannot be drawn costs no table
+        plots = draw(wanted, results)
+        _write(wanted, text + "".join(f"\n![{TITLES[path.name]}]({path.name})\n" for path in plots))
     print(text)
     for path in (wanted.base.out / REPORT, *plots):
         print(path)
+
+
+def _write(wanted: Study, text: str) -> None:
+    with whole_file(wanted.base.out / REPORT) as stream:
+        stream.write(text.encode())
 
 
 def _study(arguments: StudyArguments) -> Study:

@@ -97,6 +97,9 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         seeds = seeds or self.seeds
         require("seeds", bool(seeds) and len({*seeds}) == len(seeds) and min(seeds) >= 0, "numbers from 0, each once",
                 list(seeds))  # fmt: skip
+        own = [name for name, row in self.rows.items() if row.target_pictures is not None]
+        require("target_pictures", not own or "target_pictures" not in changes,
+                "none for all rows, as rows of this plan say their own", changes.get("target_pictures"))  # fmt: skip
         rows = {}
         for name, row in self.rows.items():
             require("rows", bool(name) and not set(name) & set("/\\:\n") and name.strip(". ") == name,

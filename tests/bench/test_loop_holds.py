@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import numpy as np
+
 from bench.loop_holds import LIMIT_MS, Holds, Scenario, measure_holds, scenarios
 from serve.frame import EncodedFrame
 from tests.serve.tiny_model import street
@@ -26,11 +28,12 @@ def test_the_longest_is_named() -> None:
 
 def test_our_own_share_is_told_from_what_went_by_before_a_message_was_handed_over() -> None:
     holds = Holds()
-    for cpu_ms, grpc_ms in ((1.0, None), (18.0, 17.0), (18.0, 1.0)):
-        holds.add(cpu_ms, cpu_ms, lambda: "a step", grpc_ms)
+    for number, (cpu_ms, grpc_ms) in enumerate([(1.0, None), (18.0, 17.0), (18.0, 1.0)]):
+        holds.add(cpu_ms, cpu_ms, lambda name=f"step {number}": name, grpc_ms)  # type: ignore[misc]
     report = holds.report()
     assert (report["over_limit"], report["own_over_limit"], report["messages"]) == (2, 1, 2)
     assert (report["cpu_ms"]["max"], report["own_ms"]["max"]) == (18.0, 17.0)
+    assert (report["worst"], report["own_worst"]) == ("step 1", "step 2")
 
 
 def test_the_loads_are_what_their_names_say() -> None:
@@ -53,3 +56,10 @@ def test_a_real_servers_loop_is_timed_in_a_process_of_its_own(model_folder: Path
         assert report["worst"]
         assert 0 < report["cpu_ms"]["p99"] <= report["cpu_ms"]["max"]
         assert 0 < report["own_ms"]["max"] <= report["cpu_ms"]["max"]
+
+
+def test_what_grpc_copies_is_not_counted_as_ours(model_folder: Path) -> None:
+    frame = EncodedFrame.raw(np.zeros((2048, 4096, 3), np.uint8))
+    report = measure_holds(model_folder, [Scenario("raw", frame, single=True)], 0.3)["raw"]
+    assert report["messages"] > 0
+    assert report["own_ms"]["p99"] < report["cpu_ms"]["p99"]

@@ -10,7 +10,15 @@ import pytest
 from bench import triton_environment
 from bench.cli import main
 from bench.table import page
-from bench.triton import Comparison, TritonArguments, saturation_report, setups
+from bench.triton import (
+    Comparison,
+    TritonArguments,
+    agreements,
+    on_onnx_runtime,
+    rejecting,
+    saturation_report,
+    setups,
+)
 from bench.triton_environment import UnavailableError, make_environment, pinned, reason_of
 from bench.triton_server import ROOT, QueuePolicy, Setup, Work, config_text, write_repository
 from bench.triton_subjects import agreement, require_alike
@@ -69,7 +77,7 @@ def test_a_queue_has_no_policy_in_its_configuration_and_a_bounded_one_has() -> N
 
 
 def test_the_repository_holds_each_setup(tmp_path: Path) -> None:
-    shapes = setups(2, WORK)
+    shapes = setups(2, WORK, on_onnx_runtime(WORK))
     write_repository(tmp_path, shapes)
     texts = {path.parent.name: path.read_text() for path in tmp_path.glob("*/config.pbtxt")}
     assert texts.keys() == {setup.name for setup in shapes} and len(texts) == 12
@@ -79,10 +87,27 @@ def test_the_repository_holds_each_setup(tmp_path: Path) -> None:
 
 
 def test_the_engine_that_triton_would_have_anyway_is_there_once() -> None:
-    own = setups(2, Work(Path("m"), "onnxruntime", "float32"))
-    assert len(own) == 6 and not any(setup.name.startswith("ort-") for setup in own)
-    reduced = setups(2, Work(Path("m"), "openvino", "bfloat16"))
-    assert {work.precision for setup, work in reduced.items() if setup.name.startswith("ort-")} == {"float32"}
+    assert on_onnx_runtime(Work(Path("m"), "onnxruntime", "float32")) is None
+    assert on_onnx_runtime(Work(Path("m"), "tensorrt", "float16")) is None
+    assert on_onnx_runtime(Work(Path("m"), "openvino", "bfloat16")) == Work(Path("m"), "onnxruntime", "float32")
+    assert len(setups(2, WORK)) == 6
+
+
+def test_what_rejects_is_overloaded_with_the_queue_of_its_engine_and_instances() -> None:
+    models = {setup: FakeSubject(setup.name, 10) for setup in setups(2, WORK, on_onnx_runtime(WORK))}
+    paired = {queue: sorted(model.name for model in found) for queue, found in rejecting(models).items()}
+    assert paired.keys() == {"queue-1x2", "queue-2x1", "ort-queue-1x2", "ort-queue-2x1"}
+    assert paired["queue-2x1"] == ["bounded-2x1", "expiring-2x1"]
+    assert paired["ort-queue-1x2"] == ["ort-bounded-1x2", "ort-expiring-1x2"]
+
+
+def test_another_engine_is_held_against_what_is_expected_of_it() -> None:
+    ours, other = [answer((0, 0, 3, 4))], [answer((0, 0, 3, 4), (8, 8, 12, 11))]
+    found = agreements({"streetmask-1x2": ours, "queue-1x2": ours, "ort-queue-1x2": other}, other)
+    assert {name: each["matched"] for name, each in found.items()} == {"queue-1x2": 1.0, "ort-queue-1x2": 0.5}
+    for wrong in ({"queue-1x2": other}, {"ort-queue-1x2": ours}):
+        with pytest.raises(DataError, match="expected the same answers of both servers"):
+            agreements({"streetmask-1x2": ours} | wrong, other)
 
 
 @pytest.mark.parametrize(("cpus", "shapes"), [(1, {(1, 1), (2, 1)}), (2, {(1, 2), (2, 1)}), (8, {(1, 8), (2, 4)})])
@@ -204,7 +229,8 @@ def test_where_triton_cannot_be_the_run_says_why_and_ends_well(
 
 
 def triton_document(ours: list[float]) -> dict[str, Any]:
-    saturation = {"2": saturation_report({"streetmask-1x2": ours, "queue-1x2": [10.0] * 8})}
+    windows = {"streetmask-1x2": ours, "queue-1x2": [10.0] * 8, "ort-queue-1x2": [8.0] * 8}
+    saturation = {"2": saturation_report(windows)}
     loads = {
         "streetmask-1x2, 30 fps": load("streetmask-1x2", "same", 19.0, 40.0),
         "queue-1x2, 15 fps": load("queue-1x2", "own", 99.0, 1.0),
@@ -235,7 +261,7 @@ def test_the_page_shows_throughput_overload_and_what_is_idle() -> None:
     assert "| 2 | `queue-1x2` | 10.0 | 2.000 (2.000 to 2.000) |" in text
     assert "| bounded-1x2, 30 fps | 60.0 | 12.0 | 3 of 12 | 0 | 35.0 | 70.0 | 70.0 | 70.0 |" in text
     assert "Answers on the same engine: 100.0% of instances shared with ours, mean mask IoU 0.9900." in text
-    assert "Answers of Triton on ONNX Runtime: 80.0% of instances shared with ours, mean mask IoU 0.9000." in text
+    assert "Answers on ONNX Runtime, which computes the file in its own way: 80.0% of instances shared" in text
     assert "youngest as `bounded-1x2` 12.0 fps at an age of 70 ms (p95)." in text
     assert "Left alone, all models loaded, of one CPU: triton 1.0%." in text
 
@@ -243,7 +269,9 @@ def test_the_page_shows_throughput_overload_and_what_is_idle() -> None:
 def test_a_server_that_fell_behind_triton_is_a_regression(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask(tmp_path, triton_document([20.0] * 8), triton_document([20.0] * 8)) == 0
     assert ask(tmp_path, triton_document([20.0] * 8), triton_document([15.0] * 8)) == 1
-    assert "worse      streetmask-1x2 with 2 client(s): -25.0 %" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "worse      streetmask-1x2 with 2 client(s): -25.0 % (-25.0 to -25.0 %), against queue-1x2" in told
+    assert "not judged streetmask-1x2 with 2 client(s): -25.0 % (-25.0 to -25.0 %), against ort-queue-1x2" in told
 
 
 def write_pictures(folder: Path) -> Path:
@@ -262,13 +290,26 @@ def test_a_real_triton_answers_alike_and_is_compared(tmp_path: Path, capsys: pyt
         pytest.skip(str(error))
     model, pictures = write_tiny_model(tmp_path / "tiny" / "3"), write_pictures(tmp_path / "pictures")
     words = ["triton", str(model), "--environment", str(environment), "--frames", str(pictures), "--engine"]
-    words += ["onnxruntime", "--clients", "2", "--windows", "8", "--seconds", "1", "--streams", "2"]
+    words += [
+        "openvino",
+        "--precision",
+        "float32",
+        "--clients",
+        "2",
+        "--windows",
+        "8",
+        "--seconds",
+        "1",
+        "--streams",
+        "2",
+    ]
     assert main(words) == 0
     run = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert run["triton"]["triton"] == "2.51.0"
     assert set(run["agreement"]) == {*run["configurations"], "streetmask-2x1"}
+    assert sum(name.startswith("ort-") for name in run["configurations"]) == 6
     assert all(found["matched"] == 1 and found["instances"] == 6 for found in run["agreement"].values())
-    assert len(run["loads"]) == 16
+    assert len(run["loads"]) == 28
     assert all(load["frames"]["answered"] > 0 and not load["errors"] for load in run["loads"].values())
     assert all(set(load["frames"]) <= {"due", "answered", "dropped"} for load in run["loads"].values())
     assert "queue-2x" in page([run])

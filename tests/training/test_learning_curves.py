@@ -1,5 +1,6 @@
 """Which rows of a study are one curve, of results that are made up."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,17 @@ def test_a_curve_is_called_what_its_rows_share_or_what_they_train(names: tuple[s
     }
     found = learning_curves(study_of(rows), results_of({name: [1.0] for name in rows}))
     assert [curve.name for curve in found] == expected
+
+
+def test_what_is_the_same_training_by_two_names_is_in_the_curves_of_both_and_in_none_twice() -> None:
+    rows = {
+        "a, 5": Row("plus-head", target_pictures=5),
+        "a, 7": Row("plus-head", target_pictures=7),
+        "b, 5": Row("yolact-head", target_pictures=5),
+        "b, 9": Row("yolact-head", target_pictures=9),
+        "a too, 7": Row("plus-head", target_pictures=7),
+    }
+    study = replace(study_of(rows), same_as={"b, 5": "a, 5", "a too, 7": "a, 7"})
+    found = learning_curves(study, results_of({"a, 5": [1.0], "a, 7": [2.0], "b, 9": [3.0]}))
+    points = [{number: [*map(round, figures)] for number, figures in curve.points.items()} for curve in found]
+    assert points == [{5: [1], 7: [2]}, {5: [1], 9: [3]}]

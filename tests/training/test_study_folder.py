@@ -49,7 +49,8 @@ def test_a_row_of_other_pictures_is_another_training(study: SmallStudy, capsys: 
     study.plan(few.format(5))
     said = refused(study, capsys, *words)
     assert "(row few had another network (target_pictures 4 there, 5 here))" in said
-    assert study(*words, "--target-pictures", "5", "--out", study.folder / "five") == 0
+    study.plan(few.format(5) + "target_pictures=5\n")
+    assert study(*words, "--out", study.folder / "five") == 0
     assert "- all is the same training as few\n" in (study.folder / "five" / "study.md").read_text()
 
 
@@ -123,4 +124,4 @@ def test_what_is_of_all_runs_is_written_by_one_process_at_a_time(
     for module in ("study_folder", "study_command", "charts"):
         monkeypatch.setattr(f"training.{module}.whole_file", held)
     assert study(*ONE) == 0
-    assert written == ["plan.json", "bars.png", "curves.png", "study.md"]
+    assert written == ["plan.json", "study.md", "bars.png", "curves.png", "study.md"]

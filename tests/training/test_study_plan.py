@@ -106,3 +106,8 @@ def test_a_row_says_nothing_that_train_has_no_flag_for() -> None:
     flags = get_type_hints(TrainArguments)
     fields = {name: kind for name, kind in get_type_hints(Row).items() if name != "start"}
     assert {name: bool | None if flags.get(name) is bool else flags.get(name) for name in fields} == fields
+
+
+def test_pictures_for_all_rows_are_refused_where_rows_have_their_own() -> None:
+    with pytest.raises(ConfigurationError, match="target_pictures: expected none for all rows"):
+        PLANS["pictures"].resolved(Trainings(target_pictures=30).changes())
