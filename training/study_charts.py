@@ -47,33 +47,38 @@ def draw(study: Study, results: Sequence[Result]) -> list[Path]:
 
 
 def _bars(path: Path, found: Table) -> Path:
-    """A group a row, with every seed as a dot and the published figures as diamonds."""
+    """A group a row, with every seed as a dot; the published figures as diamonds by an axis of their own, since it is
+    orders that can be compared."""
     names = list(found.figures)
-    with chart(path, TITLES[BARS], "", "AP", (max(7.0, 1.1 * len(names)), 5.2)) as axes:
+    with chart(path, TITLES[BARS], "", "AP (0 to 100)", (max(7.0, 1.1 * len(names)), 5.2)) as axes:
+        published: list[tuple[float, float]] = []
         for side, kind in enumerate(KINDS):
             places = np.arange(len(names)) + (side - 0.5) * _HALF
             rows = [found.figures[name][kind] for name in names]
             axes.bar(places, [np.mean(row) for row in rows], 0.92 * _HALF, label=f"{kind} AP", color=COLOURS[side])
             dots = [(place, figure) for place, row in zip(places, rows, strict=True) if len(row) > 1 for figure in row]
             axes.scatter(*_columns(dots), s=14, color="black", zorder=3, label="a seed" if not side else None)
-            theirs = [
-                (place, found.published[kind][name])
-                for place, name in zip(places, names, strict=True)
-                if name in found.published[kind]
-            ]
-            axes.scatter(
-                *_columns(theirs),
-                s=34,
-                marker="D",
-                facecolors="none",
-                edgecolors=COLOURS[3],
-                zorder=3,
-                label="published, on Cityscapes" if not side else None,
-            )
+            printed = found.published[kind]
+            published += [(place, printed[name]) for place, name in zip(places, names, strict=True) if name in printed]
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
         axes.grid(axis="x", visible=False)
-        axes.legend(ncols=4, loc="lower left", bbox_to_anchor=(0.0, 1.06))
+        handles, labels = axes.get_legend_handles_labels()
+        if published:
+            handles.append(_diamonds(axes, published))
+            labels.append("published, ResNet-50 on Cityscapes (right)")
+        axes.legend(handles, labels, ncols=4, loc="lower left", bbox_to_anchor=(0.0, 1.06))
     return path
+
+
+def _diamonds(axes: Axes, published: Sequence[tuple[float, float]]) -> Artist:
+    """Draw them by an axis on the right."""
+    right = axes.twinx()
+    found = right.scatter(*_columns(published), s=34, marker="D", facecolors="white", edgecolors=COLOURS[3], zorder=4)
+    right.set_ylim(0, 1.08 * max(figure for _, figure in published))
+    right.set_ylabel("published AP", color=COLOURS[3])
+    right.tick_params(axis="y", colors=COLOURS[3])
+    right.grid(visible=False)
+    return found
 
 
 def _curves(path: Path, study: Study, results: Sequence[Result]) -> Path:

@@ -113,3 +113,16 @@ def test_a_way_of_one_number_alone_is_no_curve(tmp_path: Path) -> None:
 )
 def test_numbers_too_close_for_two_labels_have_one(numbers: list[int], kept: list[int]) -> None:
     assert apart(numbers) == kept
+
+
+def test_published_figures_have_an_axis_of_their_own_and_hide_no_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = drawn_on(monkeypatch)
+    rows = {"head": Row("plus-head"), "ours alone": Row("plus-head", gamma=1.0, class_loss="focal")}
+    draw(study_of(rows, tmp_path), results_of({"head": [1.0], "ours alone": [2.0]}))
+    bars, right = found["bars.png"].figure.axes
+    assert bars.get_ylim()[1] < 3, "the bars fill their own axis"
+    (diamonds,) = (each for each in right.collections if isinstance(each, PathCollection))
+    assert sorted(np.asarray(diamonds.get_offsets())[:, 1]) == [21.04, 23.61]
+    assert right.get_ylim()[0] == 0 and right.get_ylim()[1] > 23.61
