@@ -1,6 +1,7 @@
 """The differences of layers as a table, as JSON, as a page and as a picture."""
 
 import math
+import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,15 @@ def pair_names(pairs: Sequence[PairDifferences]) -> list[str]:
     return [f"{short[pair.base]}:{short[pair.tuned]}" for pair in pairs]
 
 
+_OF_ANY_RUN = re.compile(r"(last|best|checkpoint)\.\w+|(seed-)?\d+")
+
+
 def short_names(paths: Collection[Path]) -> dict[Path, Path]:
-    """As much of each path's end as tells them all apart."""
+    """As much of each path's end as tells them all apart, and names more than a file or a number that every run has."""
     names = {}
     for path in paths:
         ends = [Path(*path.parts[-count:]) for count in range(1, len(path.parts) + 1)]
+        ends = [end for end in ends if not _OF_ANY_RUN.fullmatch(end.parts[0])]
         others = [other for other in paths if other != path]
         names[path] = next((end for end in ends if not any(_ends(other, end) for other in others)), path)
     return names

@@ -161,6 +161,8 @@ def test_of_nothing_finished_there_is_no_picture(tmp_path: Path) -> None:
         (["model-1.5", "model-1.6"], ["model-1.5", "model-1.6"]),
         (["x/last.pt", "y/last.pt"], ["x last", "y last"]),
         (["x/a.pt", "x a.pt", "x a"], ["a", "x a", "x a 2"]),
+        (["runs/day/last.pt", "models/street/1/checkpoint.pt"], ["day last", "street 1 checkpoint"]),
+        (["runs/day/seed-1/best.pt"], ["day seed-1 best"]),
     ],
 )
 def test_starts_have_names_of_their_own_in_the_order_of_the_pairs(paths: list[str], names: list[str]) -> None:

@@ -80,7 +80,7 @@ def test_several_starts_are_compared(
     capsys.readouterr()
     assert run(f"{base}:{tuned}", f"{other}:{tuned}") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["(1) base.pt:last.pt", "(2) other.pth:last.pt"]
+    assert lines[:2] == ["(1) base.pt:run/last.pt", "(2) other.pth:run/last.pt"]
     row = next(line for line in lines if "fpn.lat_layers.0" in line)
     assert row.endswith("  -")
     assert any(line.startswith(f"(2) not comparable, not in {other}: 3 x fpn.lat_layers.*") for line in lines)
