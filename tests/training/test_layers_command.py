@@ -60,7 +60,7 @@ def test_frozen_layers_differ_by_exactly_nothing(
     capsys.readouterr()
     assert run(f"{base}:{tuned}", "--out", tmp_path / "layers") == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("(1) base.pt:last.pt\n")
+    assert printed.startswith("(1) base.pt:run/last.pt\n")
     assert printed.endswith(f"wrote {', '.join(str(tmp_path / f'layers/layers.{k}') for k in ('json', 'md', 'png'))}\n")
     assert "\n12  backbone.layers.2.0.conv2" in printed
     (pair,) = json.loads((tmp_path / "layers/layers.json").read_text())["pairs"]
