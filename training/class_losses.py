@@ -29,6 +29,8 @@ _SCORINGS: dict[ClassLossKind, Scoring] = {
 }
 """How logits that these losses teach are read; of all others, softmax."""
 
+_LEAST = 1e-12
+
 
 @dataclass(frozen=True)
 class ClassLossSettings:
@@ -169,7 +171,7 @@ def _rank(values: Tensor) -> Tensor:
 def _softmax_focal(logits: Tensor, labels: Tensor, settings: ClassLossSettings) -> Tensor:
     """Focal loss of the softmax (Lin et al. 2017, equation 5, with p_t of the true class): [n, C + 1], [n]."""
     log_p = logits.log_softmax(dim=-1).gather(1, labels[:, None])[:, 0]
-    return -(_alphas(labels > BACKGROUND, settings) * (1 - log_p.exp()) ** settings.gamma * log_p).sum()
+    return -(_alphas(labels > BACKGROUND, settings) * _turned_down(log_p, settings.gamma) * log_p).sum()
 
 
 def _sigmoid_focal(logits: Tensor, labels: Tensor, settings: ClassLossSettings) -> Tensor:
@@ -180,14 +182,14 @@ def _sigmoid_focal(logits: Tensor, labels: Tensor, settings: ClassLossSettings) 
     if settings.kind == "focal-star":
         return -(alphas * F.logsigmoid(settings.gamma * margins + settings.beta)).sum() / settings.gamma
     log_p = F.logsigmoid(margins)
-    return -(alphas * (1 - log_p.exp()) ** settings.gamma * log_p).sum()
+    return -(alphas * _turned_down(log_p, settings.gamma) * log_p).sum()
 
 
 def _focal_objectness(logits: Tensor, labels: Tensor, settings: ClassLossSettings) -> Tensor:
     """The first output says whether there is an object, by focal loss; the others which, by cross entropy."""
     positive = labels > BACKGROUND
     log_p = F.logsigmoid(torch.where(positive, logits[:, 0], -logits[:, 0]))
-    is_object = -(_alphas(positive, settings) * (1 - log_p.exp()) ** settings.gamma * log_p).sum()
+    is_object = -(_alphas(positive, settings) * _turned_down(log_p, settings.gamma) * log_p).sum()
     return is_object + _which(logits, labels)
 
 
@@ -203,6 +205,11 @@ def _which(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy among the classes, without the background, over the positives: [n, C + 1], [n]."""
     positive = labels > BACKGROUND
     return F.cross_entropy(logits[positive, 1:], labels[positive] - 1, reduction="sum")
+
+
+def _turned_down(log_p: Tensor, gamma: float) -> Tensor:
+    """(1 - p)^gamma, whose slope at p = 1 would be infinite below gamma 1, and times a loss of 0 no number."""
+    return (1 - log_p.exp()).clamp_min(_LEAST) ** gamma
 
 
 def _alphas(is_object: Tensor, settings: ClassLossSettings) -> Tensor:

@@ -196,3 +196,14 @@ def test_how_often_a_class_is_learned_is_known_before_the_answer(seed: int) -> N
     ahead = ClassCounts(3).counted(times)
     assert torch.equal(class_loss(logits, labels, settings, ahead), loss)
     assert times_learned(labels[1:2], settings, classes=3).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["focal", "sigmoid-focal", "focal-objectness"])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_of_what_is_certain_a_focal_losss_gradient_is_a_number(kind: ClassLossKind, gamma: float) -> None:
+    logits, labels = case()
+    certain = torch.full_like(logits, -200.0)
+    certain[..., 0] = 200.0
+    certain.requires_grad_()
+    found(kind, certain, labels, gamma=gamma).backward()  # type: ignore[no-untyped-call]
+    assert certain.grad is not None and certain.grad.isfinite().all()
