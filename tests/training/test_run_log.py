@@ -61,6 +61,8 @@ def test_without_a_terminal_progress_is_told_in_lines(tmp_path: Path, capsys: py
 def test_tensorboard_has_scalars_and_pictures_once(tmp_path: Path) -> None:
     """Also of a run that was killed behind its checkpoint and went on from there."""
     told(tmp_path, 6)
+    (before,) = (tmp_path / EVENTS).iterdir()  # named by the second and a counter, and read in the order of the names:
+    before.rename(before.with_name("events.out.tfevents.1000000000"))  # no run goes on in the second of its kill
     with RunLog(tmp_path, 10, 3, evaluated=0, report_every=2) as log:
         log.step(4, OUTCOME, skipped=0, pictures=4, seconds=0.5, waited_s=0.1)
         log.evaluation(4, "averaged", {**RESULT, "box": RESULT["mask"]})
