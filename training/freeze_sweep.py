@@ -32,6 +32,8 @@ _ENDINGS = (".pt", ".pth", ".safetensors")
 _BY_KIND = (("plus-imagenet", "plus-full"), ("yolact-imagenet", "yolact-full"))
 """Recipes that are one but for what they begin with: a backbone, or a whole network."""
 
+_LESS_COMMON = ", less what a seed does to all of them"
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -154,13 +156,16 @@ def _against_none(study: Study, found: Table, start: str, kind: str) -> str:
     none = _row(start, 0)
     if len(figures) < 2 or none not in figures:
         return f"From {start} there is nothing to compare yet."
-    if spread(figures) is None:
+    # rows of one start differ little, so that a seed's order and augmentation do much the same to all of them
+    common_seeds = all(len(row) == len(study.plan.seeds) for row in figures.values())
+    if spread(figures, common_seeds) is None:
         return f"From {start} no difference can be told from chance: train with two seeds or more."
-    every = [each for each in differences(figures) if none in (each.better, each.worse)]
+    every = [each for each in differences(figures, common_seeds=common_seeds) if none in (each.better, each.worse)]
     told = [each for each in every if each.exceeds_noise]
+    chance = f"seeds alone{_LESS_COMMON if common_seeds else ''}"
     words = (
         f"From {start} {len(told)} of {len(every)} counts differ from none frozen by more than chance does (Tukey and "
-        "Kramer, 95 % for all of this start together; chance of seeds alone, not of the pictures that are measured on)"
+        f"Kramer, 95 % for all of this start together; chance of {chance}, not of the pictures that are measured on)"
     )
     return "\n".join([words + (":\n" if told else "."), *(f"- {sentence(each)}" for each in told)])
 

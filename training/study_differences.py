@@ -29,22 +29,33 @@ class Difference:
         return self.low > 0
 
 
-def spread(values: Mapping[str, Sequence[float]]) -> float | None:
+def spread(values: Mapping[str, Sequence[float]], common_seeds: bool = False) -> float | None:
     """The standard deviation between runs of one row that differ in their seed alone, of all rows together; None where
-    no row has two that differ: of what never varied nothing is known."""
-    squares = sum(float(np.sum((np.array(row) - np.mean(row)) ** 2)) for row in values.values())
-    return math.sqrt(squares / _freedom(values)) if squares > _ROUNDING else None
+    no row has two that differ: of what never varied nothing is known.
+
+    With ``common_seeds`` what a seed does to all rows alike is taken out of it (a randomised block design, the seeds
+    being the blocks): every row then has a figure for each seed, in one order.
+    """
+    rests = [np.array(row) - np.mean(row) for row in values.values()]
+    if common_seeds and rests:
+        rests = [rest - np.mean(rests, axis=0) for rest in rests]
+    squares = sum(float(np.sum(rest**2)) for rest in rests)
+    freedom = _freedom(values, common_seeds)
+    return math.sqrt(squares / freedom) if squares > _ROUNDING and freedom else None
 
 
-def differences(values: Mapping[str, Sequence[float]], certain: Sequence[str] = ()) -> list[Difference]:
+def differences(
+    values: Mapping[str, Sequence[float]], certain: Sequence[str] = (), common_seeds: bool = False
+) -> list[Difference]:
     """Every two rows' difference, the largest first, with Tukey's and Kramer's simultaneous interval of 95 %.
 
     ``values`` has a figure a seed for each row, one at least; the spread is taken to be the same for all rows (pooled
-    over them). A row of ``certain`` is no sample, as nothing in it is left to chance. Without seeds that differ nothing
-    is known of chance, and no interval is finite, but between rows that are certain.
+    over them, and ``common_seeds`` as in `spread`). A row of ``certain`` is no sample, as nothing in it is left to
+    chance. Without seeds that differ nothing is known of chance, and no interval is finite, but between rows that are
+    certain.
     """
     sampled = {name: row for name, row in values.items() if name not in certain}
-    deviation, freedom = spread(sampled), _freedom(sampled)
+    deviation, freedom = spread(sampled, common_seeds), _freedom(sampled, common_seeds)
     reach = math.inf
     if deviation is not None:
         reach = deviation * float(studentized_range.ppf(_CONFIDENCE, len(values), freedom)) / math.sqrt(2)
@@ -62,8 +73,9 @@ def _difference(
     return Difference(better, worse, by, by - half, by + half)
 
 
-def _freedom(values: Mapping[str, Sequence[float]]) -> int:
-    return sum(len(row) - 1 for row in values.values())
+def _freedom(values: Mapping[str, Sequence[float]], common_seeds: bool) -> int:
+    within = sum(len(row) - 1 for row in values.values())
+    return within - (len(next(iter(values.values()))) - 1 if common_seeds and values else 0)
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def test_each_count_is_held_against_none_frozen_of_its_own_start(tmp_path: Path)
     """Not against other counts and starts, nor against what is published of the recipe."""
     masks = {
         "a, none": [0.30, 0.31, 0.32], "a, first 5": [0.30, 0.32, 0.31], "a, first 10": [0.10, 0.11, 0.12],
-        "b, none": [0.50, 0.51, 0.52], "b, first 5": [0.60, 0.61, 0.62],
+        "b, none": [0.50, 0.51, 0.52], "b, first 5": [0.60, 0.62, 0.61],
     }  # fmt: skip
     study = swept(tmp_path, {"a": range(0, 11, 5), "b": range(0, 6, 5), "c": range(1)}, masks)
     told = page(study, study.results())
@@ -142,6 +142,20 @@ def test_each_count_is_held_against_none_frozen_of_its_own_start(tmp_path: Path)
         "- a, none is above a, first 10", "- b, first 5 is above b, none"
     ]  # fmt: skip
     assert "published" not in told
+
+
+def test_what_a_seed_does_to_all_counts_is_no_noise_between_them(tmp_path: Path) -> None:
+    """But where a count lacks a seed its figures do not stand beside the others'."""
+    masks = {"a, none": [0.30, 0.20, 0.25], "a, first 5": [0.26, 0.16, 0.211]}
+    study = swept(tmp_path / "whole", {"a": range(0, 6, 5)}, masks)
+    told = page(study, study.results())
+    assert told.count("1 of 1 counts differ") == 2
+    assert told.count("chance of seeds alone, less what a seed does to all of them, not of") == 2
+    masks["a, first 5"].pop()
+    study = swept(tmp_path / "part", {"a": range(0, 6, 5)}, masks)
+    told = page(study, study.results())
+    assert told.count("0 of 1 counts differ") == 2
+    assert told.count("chance of seeds alone, not of") == 2
 
 
 def test_with_one_seed_nothing_is_told_from_chance(tmp_path: Path) -> None:

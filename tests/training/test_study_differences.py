@@ -47,6 +47,23 @@ def test_intervals_are_tukeys() -> None:
     assert [each.exceeds_noise for each in differences(rows)] == [True, True, False]
 
 
+def test_what_a_seed_does_to_all_rows_is_no_noise_between_them() -> None:
+    """By hand: the seeds' means are 3 and 5, the residuals +-0.25 and 0, of 3 x 2 - 3 - 1 = 2 degrees of freedom."""
+    rows = {"a": [0.0, 2.5], "b": [2.0, 4.0], "c": [7.0, 8.5]}
+    assert spread(rows) == pytest.approx(math.sqrt((2 * 1.25**2 + 2 * 1 + 2 * 0.75**2) / 3))
+    assert spread(rows, common_seeds=True) == pytest.approx(math.sqrt(4 * 0.25**2 / 2))
+    # Tukey's q for three rows and two degrees of freedom is 8.331 (table of Harter, 1960)
+    for each in differences(rows, common_seeds=True):
+        assert each.by - each.low == pytest.approx(8.331 * math.sqrt(4 * 0.25**2 / 2) / math.sqrt(2), rel=1e-3)
+    assert all(each.exceeds_noise for each in differences(rows, common_seeds=True) if each.better == "c")
+    assert not any(each.exceeds_noise for each in differences(rows) if each.better == "b")
+
+
+def test_of_one_row_nothing_is_known_but_what_its_seeds_do() -> None:
+    assert spread({"a": [1.0, 3.0]}, common_seeds=True) is None
+    assert spread({}, common_seeds=True) is None
+
+
 def test_what_is_certain_adds_no_noise_of_its_own() -> None:
     rows = {"a": [1.0, 2.0], "b": [9.0, 10.0]}
     both = {each.worse: each for each in differences({**rows, "c": [0.0]}, certain=("c",)) if each.better == "b"}
