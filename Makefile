@@ -27,7 +27,7 @@ test-gpu: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -m gpu
 
 # Minutes of waiting for processes, links and damaged frames, to which torch is nothing.
-WAITING = keepalive vanished supervised reconnect throttled_link faults drain crew limits hostile_frames reloads
+WAITING = supervised reconnect throttled_link faults drain crew limits hostile_frames reloads
 
 test-serving: $(SERVING_VENV)/installed-tests  ## what serves must work where torch is not installed
 	$(call PYTEST,$(SERVING_VENV)) tests/scene tests/protos tests/serve tests/streetmask tests/test_no_torch.py \

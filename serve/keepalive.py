@@ -17,7 +17,7 @@ Options = list[tuple[str, int]]
 def server_options() -> Options:
     """For ``grpc.aio.server``."""
     return [
-        *_pings(),
+        *_pings(INTERVAL_S),
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(LEAST_INTERVAL_S)),
         ("grpc.keepalive_permit_without_calls", 1),
     ]
@@ -31,7 +31,7 @@ def client_options(interval_s: float = INTERVAL_S) -> Options:
     return [*_pings(interval_s), ("grpc.keepalive_permit_without_calls", 0)]
 
 
-def _pings(interval_s: float = INTERVAL_S) -> Options:
+def _pings(interval_s: float) -> Options:
     patience_s = interval_s * PATIENCE_S / INTERVAL_S
     return [
         ("grpc.keepalive_time_ms", _ms(interval_s)),

@@ -55,7 +55,7 @@ class Admission(Protocol[Payload_contra, Result_co]):
         ...
 
     def release(self) -> None:
-        """Nothing comes of it."""
+        """Give it back if it was not used."""
         ...
 
 

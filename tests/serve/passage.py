@@ -5,7 +5,7 @@ import threading
 from contextlib import suppress
 
 PINGS = 4
-"""The first is none too soon, and the third that is would be too many: forty seconds, as gRPC sends one each ten."""
+"""The first is none too soon, and the third that is would be too many."""
 
 PING, PING_ACKNOWLEDGED = b"\0\0\x08\x06\0\0\0\0\0", b"\0\0\x08\x06\x01\0\0\0\0"
 

@@ -15,19 +15,20 @@ from tests.serve.passage import PINGS, Passage
 from tests.serve.test_server import eventually, open_streams
 from tests.serve.test_servicer import CONFIGURATION, Paced, frame
 
+OFTEN_S = 0.4
+
 
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch, tiny: Model) -> Iterator[RunningServer]:
-    """A server that does not ping within a test, so that all pings are its clients'."""
-    monkeypatch.setattr(keepalive, "LEAST_INTERVAL_S", 0.5)
+    """A server that does not ping within a test, so that all pings are its clients'; for these a second is 25."""
+    monkeypatch.setattr(keepalive, "LEAST_INTERVAL_S", 0.2)
     with running(lambda: tiny, ServerSettings(port=0, drain_s=0)) as server:
-        monkeypatch.setattr(keepalive, "INTERVAL_S", 0.2)
         yield server
 
 
 def test_an_idle_stream_stays_open_and_its_pings_are_never_too_many(silent: RunningServer) -> None:
     passage = Passage(silent.address)
-    with grpc.insecure_channel(passage.address, keepalive.client_options()) as channel:
+    with grpc.insecure_channel(passage.address, keepalive.client_options(OFTEN_S)) as channel:
         paced = Paced()
         paced.send(CONFIGURATION)
         replies = iter(SegmentationServiceStub(channel).SegmentStream(iter(paced)))
@@ -42,7 +43,7 @@ def test_an_idle_stream_stays_open_and_its_pings_are_never_too_many(silent: Runn
 
 def test_a_client_that_pings_without_calls_keeps_its_connection(silent: RunningServer) -> None:
     passage = Passage(silent.address)
-    options = list({**dict(keepalive.client_options()), "grpc.keepalive_permit_without_calls": 1}.items())
+    options = list({**dict(keepalive.client_options(OFTEN_S)), "grpc.keepalive_permit_without_calls": 1}.items())
     states: list[grpc.ChannelConnectivity] = []
     with grpc.insecure_channel(passage.address, options) as channel:
         stub = SegmentationServiceStub(channel)

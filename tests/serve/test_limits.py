@@ -149,7 +149,7 @@ async def test_a_limit_on_memory_is_kept_by_the_real_figure(tiny: Model) -> None
 
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_a_call_whose_time_is_over_or_that_is_cancelled_is_never_run(
-    gated_stub: SegmentationServiceStub, gated: GatedEngine, cancelled: bool
+    gated_stub: SegmentationServiceStub, gated: GatedEngine, gated_server: RunningServer, cancelled: bool
 ) -> None:
     first = gated_stub.Segment.future(REQUEST)
     gated.wait_entered()
@@ -165,7 +165,7 @@ def test_a_call_whose_time_is_over_or_that_is_cancelled_is_never_run(
             call.result(PATIENCE_S)
         codes.add(call.code())
     assert codes == {grpc.StatusCode.CANCELLED if cancelled else grpc.StatusCode.DEADLINE_EXCEEDED}
-    time.sleep(0.2)  # the server hears of it
+    eventually(lambda: gated_server.server._servicer.callers._calls.total() == 1)  # the server has heard of it
     gated.open(1000)
     assert len(first.result(PATIENCE_S).segmentation.instances) == 1
     assert len(gated_stub.Segment(REQUEST).segmentation.instances) == 1
@@ -178,7 +178,7 @@ def test_a_streams_deadline_ends_it_and_frees_it(
     paced = Paced()
     for request in (CONFIGURATION, frame(0), frame(1)):
         paced.send(request)
-    replies = gated_stub.SegmentStream(iter(paced), timeout=1.0)
+    replies = gated_stub.SegmentStream(iter(paced), timeout=3.0)
     gated.wait_entered()
     assert open_streams(gated_server) == 1
     with pytest.raises(grpc.RpcError) as caught:

@@ -122,10 +122,13 @@ def pictures() -> list[pb.Image]:
 
 
 def test_nothing_of_a_frame_an_answer_or_a_token_is_ever_logged(
-    tiny: Model, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    tiny: Model,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    caplog.handler.setFormatter(json_formatter())
+    monkeypatch.setattr(caplog.handler, "formatter", json_formatter())
     model = Model(tiny.artifact, FailingEngine(tiny))
     answers: list[str] = []
     metadata = (("authorization", f"Bearer {TOKEN}"),)

@@ -225,7 +225,7 @@ async def test_a_stopping_server_takes_neither_calls_nor_models(models: Models, 
 async def test_an_engine_that_hangs_keeps_no_server_from_stopping(
     models: Models, tiny: Model, gated: GatedEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(models_module, "_CLOSE_S", 0.05)
+    monkeypatch.setattr(models_module, "_CLOSE_S", 0.5)
     others = version_of(tiny, 1, name="other")
     models.switch(version_of(tiny, 1, engine=gated))
     models.switch(others)
@@ -234,7 +234,7 @@ async def test_an_engine_that_hangs_keeps_no_server_from_stopping(
     await models.close()
     assert gated.finished == 0
     assert others.closed
-    assert "a model has not come to an end within 0.05 s; it is left behind" in caplog.messages
+    assert "a model has not come to an end within 0.5 s; it is left behind" in caplog.messages
     gated.open()
     await asyncio.gather(stuck, return_exceptions=True)
 

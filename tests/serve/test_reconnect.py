@@ -156,14 +156,14 @@ def test_a_way_that_falls_silent_is_found_out_and_another_is_taken(process: Serv
 def test_a_server_that_does_not_come_back_is_given_up(process: ServerProcess, kind: Kind, policy: DropPolicy) -> None:
     camera = Camera()
     with SlowLink(process.address) as link:
-        stream = received_by(kind, link.address, camera, StreamOptions(policy), timeout_s=1.0)
+        stream = received_by(kind, link.address, camera, StreamOptions(policy), timeout_s=3.0)
         until_answered(stream)
         link.cut()
         with pytest.raises(ServerError) as caught:
             list(stream)
     camera.off.set()
     assert str(caught.value).startswith("the server cannot be reached")
-    assert str(caught.value).endswith(f"(tried for 1 s to reach {link.address} again)")
+    assert str(caught.value).endswith(f"(tried for 3 s to reach {link.address} again)")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -57,7 +57,8 @@ def serve_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "streetmask", "serve", *arguments]
 
 
-def test_a_server_that_still_loads_says_so(tiny: Model) -> None:
+def test_a_server_that_still_loads_says_so(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.connection.POLL_S", PATIENCE_S)  # asked once, however long its answer takes
     gate = threading.Event()
 
     def load() -> Model:

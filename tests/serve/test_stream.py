@@ -310,7 +310,7 @@ async def test_results_come_in_the_order_of_their_frames_whichever_is_ready_firs
             return payload.upper()
 
         def release(self) -> None:
-            raise AssertionError("every turn was for a frame")
+            """A turn that was used may be released too."""
 
     async def admit() -> Admitted:
         return Admitted()

@@ -251,7 +251,7 @@ def test_a_supervisor_that_is_told_to_stop_drains_its_workers(repository: Path) 
             assert told.wait(PATIENCE_S)  # answered already, the stream is idle until it is ended
 
         with pytest.raises(ServerError, match="stopping"):
-            for each in client.stream(frames()):
+            for each in client.stream(frames(), reconnect=False):
                 received.append(each)
                 os.kill(server.pid, signal.SIGTERM)
         told.set()

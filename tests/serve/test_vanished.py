@@ -17,10 +17,10 @@ from tests.serve.test_servicer import CONFIGURATION, Paced, frame
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch, tiny: Model) -> Iterator[RunningServer]:
-    """A server, and clients after it, on which ten seconds pass in a fifth of one."""
-    monkeypatch.setattr(keepalive, "INTERVAL_S", 0.2)
-    monkeypatch.setattr(keepalive, "PATIENCE_S", 0.3)
-    monkeypatch.setattr(keepalive, "LEAST_INTERVAL_S", 0.5)
+    """A server, and clients after it, on which ten seconds pass in less than a half of one."""
+    monkeypatch.setattr(keepalive, "INTERVAL_S", 0.4)
+    monkeypatch.setattr(keepalive, "PATIENCE_S", 3.0)
+    monkeypatch.setattr(keepalive, "LEAST_INTERVAL_S", 0.2)
     with running(lambda: tiny, ServerSettings(port=0, drain_s=0)) as server:
         yield server
 
@@ -56,7 +56,7 @@ def test_a_client_that_vanishes_without_a_word_is_noticed(hasty: RunningServer) 
 
 def test_a_server_that_vanishes_without_a_word_is_noticed(hasty: RunningServer) -> None:
     passage = Passage(hasty.address)
-    with grpc.insecure_channel(passage.address, keepalive.client_options()) as channel:
+    with grpc.insecure_channel(passage.address, keepalive.client_options(keepalive.INTERVAL_S)) as channel:
         paced = Paced()
         paced.send(CONFIGURATION)
         paced.send(frame(0))

@@ -103,7 +103,11 @@ def test_processes_share_the_runs_end_with_the_one_that_started_them_and_are_gon
     words = [sys.executable, "-m", "streetmask", "study", *study.words, "--plan", str(plan), "--processes", "2"]
     with (study.folder / "said").open("w") as said, subprocess.Popen(words, stdout=said) as started:
         try:
-            while not (finished := {path: path.stat().st_mtime_ns for path in study.out.glob("a/*/result.json")}):
+            finished: dict[Path, int] = {}
+            begun: list[str] = []
+            while not finished or len(begun) < 2:
+                finished = {path: path.stat().st_mtime_ns for path in study.out.glob("a/*/result.json")}
+                begun = re.findall(r"a, seed .: begins", (study.folder / "said").read_text())
                 assert started.poll() is None
                 time.sleep(0.05)
             children = psutil.Process(started.pid).children(recursive=True)
@@ -111,7 +115,6 @@ def test_processes_share_the_runs_end_with_the_one_that_started_them_and_are_gon
             started.kill()
     assert len(children) >= 2
     assert psutil.wait_procs(children, PATIENCE_S)[1] == []
-    begun = re.findall(r"a, seed .: begins", (study.folder / "said").read_text())
     assert len({*begun}) == len(begun) >= 2
     assert study("--plan", plan, preset=()) == 0
     assert len(study.results()) == 3
