@@ -48,14 +48,14 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 class Admission(Protocol[Payload_contra, Result_co]):
-    """The right to work on one frame now. It is used once, or released."""
+    """The right to work on one frame now. It is used once at most, and released in any case."""
 
     async def answer(self, payload: Payload_contra, /) -> Result_co:
         """Answer the frame."""
         ...
 
     def release(self) -> None:
-        """Give it back if it was not used."""
+        """Give it back, if it was not used."""
         ...
 
 

@@ -32,7 +32,7 @@ _ENDINGS = (".pt", ".pth", ".safetensors")
 _BY_KIND = (("plus-imagenet", "plus-full"), ("yolact-imagenet", "yolact-full"))
 """Recipes that are one but for what they begin with: a backbone, or a whole network."""
 
-_LESS_COMMON = ", less what a seed does to all of them"
+_LESS_COMMON = ", less what a seed does to all of them, the rest taken as equal and independent"
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _against_none(study: Study, found: Table, start: str, kind: str) -> str:
     # rows of one start differ little, so that a seed's order and augmentation do much the same to all of them
     common_seeds = all(len(row) == len(study.plan.seeds) for row in figures.values())
     if spread(figures, common_seeds) is None:
-        return f"From {start} no difference can be told from chance: train with two seeds or more."
+        return f"From {start} no difference can be told from chance: train with more seeds."
     every = [each for each in differences(figures, common_seeds=common_seeds) if none in (each.better, each.worse)]
     told = [each for each in every if each.exceeds_noise]
     chance = f"seeds alone{_LESS_COMMON if common_seeds else ''}"

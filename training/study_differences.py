@@ -51,9 +51,10 @@ def differences(
 
     ``values`` has a figure a seed for each row, one at least; the spread is taken to be the same for all rows (pooled
     over them, and ``common_seeds`` as in `spread`). A row of ``certain`` is no sample, as nothing in it is left to
-    chance. Without seeds that differ nothing is known of chance, and no interval is finite, but between rows that are
-    certain.
+    chance, and goes with no ``common_seeds``. Without seeds that differ nothing is known of chance, and no interval is
+    finite, but between rows that are certain.
     """
+    assert not (certain and common_seeds), "what a seed does is no part of what is certain"
     sampled = {name: row for name, row in values.items() if name not in certain}
     deviation, freedom = spread(sampled, common_seeds), _freedom(sampled, common_seeds)
     reach = math.inf

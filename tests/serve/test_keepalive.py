@@ -22,6 +22,7 @@ OFTEN_S = 0.4
 def silent(monkeypatch: pytest.MonkeyPatch, tiny: Model) -> Iterator[RunningServer]:
     """A server that does not ping within a test, so that all pings are its clients'; for these a second is 25."""
     monkeypatch.setattr(keepalive, "LEAST_INTERVAL_S", 0.2)
+    monkeypatch.setattr(keepalive, "PATIENCE_S", 75.0)  # three seconds at a test's pace
     with running(lambda: tiny, ServerSettings(port=0, drain_s=0)) as server:
         yield server
 

@@ -33,7 +33,7 @@ def test_a_run_killed_anywhere_is_as_one_never_stopped(tmp_path: Path) -> None:
     data, whole, killed = tmp_path / "data", tmp_path / "whole", tmp_path / "killed"
     street(data)
     recipe = replace(RECIPE, steps=12, batch=2, ema_decay=0.9, optimiser="adamw")
-    arguments, often = (data, recipe, False), {"checkpoint_every": 3, "evaluate_every": 8}
+    arguments, often = (data, recipe, False), {"checkpoint_every": 3, "evaluate_every": 4}
     reference = start(train, whole, *arguments, **often)
     first = start(train, killed, *arguments, **often)
     steps = random.SystemRandom().randint(1, 6)  # of 12, so that it is not over before the kill
@@ -44,7 +44,7 @@ def test_a_run_killed_anywhere_is_as_one_never_stopped(tmp_path: Path) -> None:
     assert [path for path in killed.glob("*.partial") if path.stat().st_size > 0], "of the last or the best"
     third = start(train, killed, *arguments, **often)
     assert finish(third) == [0]
-    assert len(told(whole)) == 12 + 2 * 2
+    assert len(told(whole)) == 12 + 2 * 3
     assert told(killed) == told(whole)
     ours, theirs = (read_checkpoint(folder / LAST) for folder in (killed, whole))
     for part in ("model", "raw_model"):
